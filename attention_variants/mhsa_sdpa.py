@@ -1,4 +1,4 @@
-"""Multi-head softmax self-attention through torch's fused kernels: the same function as `mhsa`, without the N × N scores in memory.
+"""Multi-head softmax self-attention through torch's fused kernels: `mhsa` without the N × N scores in memory.
 
 Paper: "FlashAttention", Dao et al., arXiv 2205.14135 (the kernels that ``scaled_dot_product_attention`` chooses from).
 Cost in N tokens: O(N² · qkv_dim) multiply–accumulates, O(N · qkv_dim) memory where a fused kernel applies.

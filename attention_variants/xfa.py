@@ -3,8 +3,8 @@
 Paper: "Lightweight Vision Transformer with Cross Feature Attention" (XFormer), Zhao et al., arXiv 2207.07268.
 Cost in N tokens: O(N · qkv_dim).
 
-Stated by the paper: q, k, v are linear projections; q and k are L2-normalised along the features; a context score from a
-convolution along the tokens and a feature score from a convolution along the features stand in for k; no softmax; a
+Stated by the paper: q, k, v are linear projections; q and k are L2-normalised along the features; a context score from
+a convolution along the tokens and a feature score from a convolution along the features stand in for k; no softmax; a
 learnable temperature. The exact formulas are our reading, chosen to satisfy all of that at any N. Per head, with q̂ and
 k̂ ∈ R^{N×D} and r = ``rank``:
 
@@ -16,6 +16,8 @@ K_c · v is only r × D, so the two projections around it are moved into it, exa
 K_c · (x W_v) = (K_c · x) W_v and (q̂ K_fᵀ) · context · W_o = (q̂ K_fᵀ) · (context · W_o).
 The N × qkv_dim values are never made, and about half of the projection's multiply–accumulates go.
 """
+
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -47,9 +49,9 @@ class CrossFeatureAttention(nn.Module):
         self.qk = nn.Linear(embed_dim, 2 * qkv_dim)
         self.value = nn.Linear(embed_dim, qkv_dim)
         self.proj = nn.Linear(qkv_dim, embed_dim)
-        heads = {"out_channels": num_heads * rank, "kernel_size": kernel, "padding": kernel // 2, "groups": num_heads}
-        self.context_conv = nn.Conv1d(qkv_dim, bias=False, **heads)
-        self.feature_conv = nn.Conv1d(num_heads, bias=False, **heads)
+        per_head = partial(nn.Conv1d, padding=kernel // 2, groups=num_heads, bias=False)
+        self.context_conv = per_head(qkv_dim, num_heads * rank, kernel)
+        self.feature_conv = per_head(num_heads, num_heads * rank, kernel)
         self.temperature = nn.Parameter(torch.ones(num_heads))
 
     def scores(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,7 +66,7 @@ class CrossFeatureAttention(nn.Module):
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         # x: [B, N, C]
-        batch, tokens, channels = x.shape
+        _, tokens, channels = x.shape
         q, context, feature = self.scores(x)
         value = self.value.weight.view(self.num_heads, self.head_dim, channels)
         value_bias = self.value.bias.view(self.num_heads, 1, self.head_dim)

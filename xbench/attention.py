@@ -205,12 +205,28 @@ def _option_value(text: str, key: str, value: str, default: Any) -> Any:
 
 def _describe(name: str) -> AttentionInfo:
     known = catalogue()
-    if name in known and (known[name].options or ":" not in name):
+    if name in _built_in() or name in _registered:
         return known[name]
-    if ":" not in name:
+    target = known[name].target if name in known else name
+    if ":" not in target:
         raise unknown_name("attention", name, known)
-    cls = _import(name)
-    return AttentionInfo(name=name, target=name, options=_signature_options(cls))
+    # The options of a plug-in or of an import string are known only once it is imported.
+    return AttentionInfo(name=name, target=target, options=_signature_options(_import(target)))
+
+
+def attention_sources(text: str) -> list[Path]:
+    """The files that define an attention: its own, and those of other built-in attentions that it builds on."""
+    waiting, found = [_describe(parse_attention(text).name).target.partition(":")[0]], {}
+    while waiting:
+        module = waiting.pop()
+        spec = find_spec(module)
+        if module in found or spec is None or not spec.origin or not Path(spec.origin).is_file():
+            continue
+        found[module] = Path(spec.origin)
+        for node in ast.walk(ast.parse(found[module].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{BUILT_IN_PACKAGE}."):
+                waiting.append(str(node.module))
+    return list(found.values())
 
 
 def _import(target: str) -> "type[nn.Module]":

@@ -8,11 +8,13 @@ from timm.models._efficientnet_blocks import InvertedResidual
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xbench.attention import build_attention
+from xbench.attention import AttentionSpec, build_attention
+
+AttentionLike = str | AttentionSpec | type[nn.Module]
 
 
 class MV3Block(InvertedResidual):
-    """MobileNetV3 block (arXiv 1905.02244): inverted residual with depth-wise 3 × 3 convolution and squeeze-and-excitation.
+    """MobileNetV3 block (arXiv 1905.02244): inverted residual, depth-wise 3 × 3 convolution, squeeze-and-excitation.
 
     [B, in_chs, H, W] → [B, out_chs, ⌈H / stride⌉, ⌈W / stride⌉]; residual where the stride is 1 and the channels match.
     The squeeze reduces the expanded channels by 4.
@@ -25,7 +27,7 @@ class MV3Block(InvertedResidual):
             stride=stride,
             exp_ratio=exp_ratio,
             act_layer=nn.SiLU,
-            se_layer=partial(SqueezeExcite, rd_ratio=0.25),
+            se_layer=partial(SqueezeExcite, rd_ratio=0.25),  # type: ignore[arg-type]
             drop_path_rate=drop_path,
         )
 
@@ -36,7 +38,16 @@ class XFLayer(nn.Module):
     [B, N, embed_dim] → the same. The attention is whatever ``attn`` names; nothing here asks which.
     """
 
-    def __init__(self, embed_dim: int, *, attn, qkv_dim: int, num_heads: int, mlp_ratio: float, drop_path: float = 0.0):
+    def __init__(
+        self,
+        embed_dim: int,
+        *,
+        attn: AttentionLike,
+        qkv_dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        drop_path: float = 0.0,
+    ):
         super().__init__()
         self.norm1 = nn.LayerNorm(embed_dim)
         self.attn = build_attention(attn, embed_dim=embed_dim, qkv_dim=qkv_dim, num_heads=num_heads)
@@ -45,6 +56,7 @@ class XFLayer(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        # x: [B, N, embed_dim]
         x = x + self.drop_path(self.attn(self.norm1(x), grid))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
@@ -67,8 +79,8 @@ def fold(x: Tensor, patch_size: int, grid: tuple[int, int]) -> Tensor:
 class XFBlock(nn.Module):
     """XF block of XFormer (arXiv 2207.07268) in the frame of MobileViT's block (arXiv 2110.02178).
 
-    3 × 3 conv → 1 × 1 conv to ``embed_dim`` → unfold → ``depth`` transformer layers → LayerNorm → fold → 1 × 1 conv back →
-    concatenate with the input → 3 × 3 conv. [B, chs, H, W] → the same.
+    3 × 3 conv → 1 × 1 conv to ``embed_dim`` → unfold → ``depth`` transformer layers → LayerNorm → fold →
+    1 × 1 conv back → concatenate with the input → 3 × 3 conv. [B, chs, H, W] → the same.
     A map that does not divide by the patch size is interpolated to the next multiple and back, as MobileViT does.
     """
 
@@ -78,7 +90,7 @@ class XFBlock(nn.Module):
         *,
         embed_dim: int,
         depth: int,
-        attn,
+        attn: AttentionLike,
         qkv_dim: int,
         num_heads: int,
         mlp_ratio: float,
@@ -98,18 +110,16 @@ class XFBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # x: [B, chs, H, W]
-        shortcut = x
+        shortcut, (height, width), p = x, x.shape[-2:], self.patch_size
         x = self.conv_1x1(self.conv_kxk(x))
-        size = x.shape[-2:]
-        grid = (-(-size[0] // self.patch_size), -(-size[1] // self.patch_size))
-        padded = (grid[0] * self.patch_size, grid[1] * self.patch_size)
-        if padded != tuple(size):
-            x = F.interpolate(x, size=padded, mode="bilinear", align_corners=False)
-        x = unfold(x, self.patch_size)  # [B · p², N, embed_dim]
+        grid = (-(-height // p), -(-width // p))
+        divides = (grid[0] * p, grid[1] * p) == (height, width)
+        if not divides:
+            x = F.interpolate(x, size=(grid[0] * p, grid[1] * p), mode="bilinear", align_corners=False)
+        x = unfold(x, p)  # [B · p², N, embed_dim]
         for layer in self.layers:
             x = layer(x, grid)
-        x = fold(self.norm(x), self.patch_size, grid)
-        if padded != tuple(size):
-            x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-        x = self.conv_proj(x)
-        return self.conv_fusion(torch.cat((shortcut, x), dim=1))
+        x = fold(self.norm(x), p, grid)  # [B, embed_dim, H, W]
+        if not divides:
+            x = F.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)
+        return self.conv_fusion(torch.cat((shortcut, self.conv_proj(x)), dim=1))

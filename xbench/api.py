@@ -1,0 +1,146 @@
+"""From Python what the command line does: ``xbench.compare(attn=["xfa", "mhsa"], res=[1024])``."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from xbench.errors import UserError
+from xbench.records import Ledger
+from xbench.report.answers import answers, caveats
+from xbench.report.live import Display
+from xbench.results import Results
+from xbench.runner import Limits, Runner
+from xbench.study import Study, make_study
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+RUNS = Path("results", "runs")
+
+
+@dataclass
+class Comparison:
+    """What a run measured, and where it lies.
+
+    Attributes:
+        results: figures, ratios and intervals, made from the records.
+        folder: holds records.jsonl, report.md and the plots.
+        error: why the run ended early, if it did; what was finished before is in ``results`` all the same.
+    """
+
+    study: Study
+    results: Results
+    folder: Path
+    error: BaseException | None = None
+    plots: list[Path] = field(default_factory=list)
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """One row per conditions, arm and metric, with intervals and ratios; see ``Results.frame``."""
+        return self.results.frame
+
+    @property
+    def ratios(self) -> "pd.DataFrame":
+        """The rows of ``frame`` that compare an arm with the reference arm."""
+        frame = self.frame
+        others = frame["ratio"].notna() & (frame["arm"] != self.results.against)
+        return frame.loc[others, ["arm", "res", "metric", "ratio", "ratio_low", "ratio_high"]].reset_index(drop=True)
+
+    @property
+    def answers(self) -> list[str]:
+        """The answer in plain words, a sentence per pair, and what to hold against it."""
+        return answers(self.results) + caveats(self.results)
+
+    def plot(self, name: str) -> "Figure | None":
+        """The matplotlib figure "cost", "throughput", "latency" or "memory"; None where nothing of it was measured."""
+        from xbench.report.plots import plot
+
+        return plot(self.results, name)
+
+
+def compare(
+    attn: Sequence[str],
+    res: Sequence[int | str | tuple[int, int]],
+    *,
+    out: str | Path | None = None,
+    limits: Limits | None = None,
+    quiet: bool = False,
+    **axes: Any,
+) -> Comparison:
+    """Compares attentions in one skeleton, as ``xbench compare`` does, and saves records, report and plots.
+
+    Args:
+        attn: spec strings of attentions, the first being the reference.
+        res: image sizes in pixels: 1024, "512x1024" or (512, 1024), height first.
+        out: folder for the results; a new one under ``results/runs`` where none is given.
+        limits: what the run may use.
+        quiet: shows nothing meanwhile.
+        axes: everything else that ``study.make_study`` takes: baseline, against, patch, size, batch, dtype, device,
+            threads, metrics, quick, images.
+
+    Raises:
+        UserError: bad input, or a results folder that cannot be written.
+    """
+    study = make_study(attn, res, **axes)
+    comparison = measure(study, Path(out) if out else None, console=Console(stderr=True, quiet=quiet), limits=limits)
+    if comparison.error is not None:
+        raise comparison.error
+    return comparison
+
+
+def measure(
+    study: Study, folder: Path | None, *, console: Console, limits: Limits | None = None, command: str = ""
+) -> Comparison:
+    """Runs a study, shows it on ``console`` meanwhile, and writes records, report and plots into ``folder``.
+
+    A run that is interrupted or can no longer write gives what it has, with the reason in ``error``.
+    """
+    folder = folder or _new_folder(study)
+    ledger = Ledger(folder / "records.jsonl")
+    error: BaseException | None = None
+    with Display(study, console) as display:
+        runner = Runner(study, ledger, display, limits)
+        try:
+            runner.run()
+        except (KeyboardInterrupt, UserError) as end:
+            error = end
+    comparison = Comparison(study, Results(runner.records), folder, error)
+    if comparison.results.arms:
+        try:
+            _write_report(comparison, runner, command)
+        except OSError as end:
+            comparison.error = error or UserError(f"cannot write the report to {folder}: {end.strerror}.")
+        except UserError as end:
+            comparison.error = error or end
+    return comparison
+
+
+def _write_report(comparison: Comparison, runner: Runner, command: str) -> None:
+    from xbench.report.markdown import markdown_report
+    from xbench.report.plots import save_plots
+
+    folder = comparison.folder
+    comparison.plots = save_plots(comparison.results, folder / "plots")
+    runner.keep_overhead()
+    comparison.results = Results(runner.records)
+    text = markdown_report(comparison.results, comparison.study.question, command, comparison.plots, folder)
+    (folder / "report.md").write_text(text, encoding="utf-8")
+
+
+def _new_folder(study: Study) -> Path:
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{study.name}"
+    for n in range(1, 1000):
+        folder = RUNS / (stem if n == 1 else f"{stem}-{n}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"cannot write results to {folder}: {error.strerror}.") from error
+    raise UserError(f"{RUNS} already holds a thousand runs that began at this second.")

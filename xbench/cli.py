@@ -1,0 +1,224 @@
+"""The command line. Each verb is a thin function whose docstring is its help; torch is not imported here."""
+
+import json
+import signal
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperCommand
+
+from xbench.errors import UserError
+
+if TYPE_CHECKING:
+    from xbench.api import Comparison
+
+EXIT_USER, EXIT_SOME_FAILED, EXIT_NOTHING_MEASURED, EXIT_INTERRUPTED = 2, 3, 4, 130
+EXIT_CODES = (
+    "Exit code: 0 all measured · 2 bad input · 3 some cells have no figure · 4 nothing measured · 130 interrupted."
+)
+
+app = typer.Typer(
+    help="Change only the attention: what happens to cost, speed, memory and accuracy, and can the answer be trusted?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class ManyValues(TyperCommand):
+    """Lets a repeatable option take several values at once: ``--attn xfa mhsa`` is ``--attn xfa --attn mhsa``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        repeatable = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        expanded: list[str] = []
+        current = None
+        for i, arg in enumerate(args):
+            if arg == "--":
+                expanded += args[i:]
+                break
+            name, equals, _ = arg.partition("=")
+            if arg.startswith("-") and not _is_number(arg):
+                current = name if name in repeatable else None
+                expanded.append(arg)
+                fresh = not equals
+            elif current is not None:
+                expanded += [arg] if fresh else [current, arg]
+                fresh = False
+            else:
+                expanded.append(arg)
+        return super().parse_args(ctx, expanded)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+Many = list[str] | None
+
+
+@app.command("list")
+def list_attentions() -> None:
+    """The attentions there are: name, paper, cost in the number of tokens N, options with their defaults."""
+    from rich import box
+    from rich.table import Table
+
+    from xbench.attention import catalogue
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for head in ("attention", "what it is", "paper", "cost in N", "options"):
+        table.add_column(head)
+    for info in sorted(catalogue().values(), key=lambda info: info.name):
+        options = ", ".join(f"{key}={value}" for key, value in info.options.items())
+        table.add_row(*map(Text, (info.name, info.summary.rstrip("."), info.paper, info.cost, options or "–")))
+    Console().print(table)
+    Console().print(
+        "Every attention also takes num_heads. Options go into the name: xfa:rank=4,kernel=5", highlight=False
+    )
+
+
+@app.command(cls=ManyValues, epilog=EXIT_CODES)
+def compare(
+    attn: Annotated[
+        Many, typer.Option(help="Attentions in the XFormer skeleton: xfa, mhsa, xfa:rank=4, package.module:Class.")
+    ] = None,
+    res: Annotated[Many, typer.Option(help="Image sizes in pixels: 1024, or 512x1024 for height x width.")] = None,
+    baseline: Annotated[
+        Many, typer.Option(help="Whole timm models beside them: mobilevit_s, efficientnet_b0, …")
+    ] = None,
+    against: Annotated[str | None, typer.Option(help="The arm that ratios refer to. Default: the first.")] = None,
+    patch: Annotated[Many, typer.Option(help="Patch sizes of the XF blocks. Default: 2.")] = None,
+    size: Annotated[str, typer.Option(help="XFormer's size: s, xs or xxs.")] = "s",
+    batch: Annotated[
+        Many, typer.Option(help="Images per forward pass. Default: 1, on CUDA 8. Latency is always at 1.")
+    ] = None,
+    dtype: Annotated[Many, typer.Option(help="fp32, bf16 or fp16. Default: fp32.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[Many, typer.Option(help="CPU threads. Default: the physical cores.")] = None,
+    metrics: Annotated[Many, typer.Option(help="params, macs, latency, throughput, peak_memory. Default: all.")] = None,
+    images: Annotated[str | None, typer.Option(help="Folder of photographs to use as input.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A look, not a claim: three launches, no control.")] = False,
+    budget: Annotated[
+        float | None, typer.Option(help="Seconds the run may take. Default: 60 for each arm and image size.")
+    ] = None,
+    memory_limit: Annotated[
+        float | None, typer.Option(help="GiB one CPU worker may allocate. Default: 90 % of what is free.")
+    ] = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds one answer of a worker may take.")] = 600.0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results. Default: a new one in results/runs.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the records as JSON lines on standard output, nothing else.")
+    ] = False,
+) -> None:
+    """Compares attentions in one skeleton: parameters, MACs, latency, throughput and peak memory, with intervals.
+
+    The arms run in processes of their own that take turns, so that a drifting machine hits all alike. Example:
+
+        xbench compare --attn xfa mhsa --res 1024
+    """
+    from xbench.api import measure
+    from xbench.runner import Limits
+    from xbench.study import make_study
+
+    study = make_study(
+        attn or [],
+        res or [],
+        baseline=baseline or [],
+        against=against,
+        patch=patch or [2],
+        size=size,
+        batch=batch or [],
+        dtype=dtype or ["fp32"],
+        device=device,
+        threads=threads or [],
+        metrics=metrics or [],
+        quick=quick,
+        images=images,
+    )
+    limits = Limits(
+        seconds=_positive("--budget", budget),
+        memory_bytes=None if memory_limit is None else int(_positive("--memory-limit", memory_limit) * 2**30),
+        turn_seconds=_positive("--time-limit", time_limit),
+    )
+    console = Console(stderr=True)
+    measured = measure(study, out, console=console, limits=limits, command=_command())
+    if as_json:
+        for record in measured.results.records:
+            print(json.dumps(asdict(record)))
+    else:
+        show(measured, Console(width=None if sys.stdout.isatty() else 100))
+    if measured.error is not None:
+        raise measured.error
+    if not any(record.samples and record.case for record in measured.results.records):
+        raise typer.Exit(EXIT_NOTHING_MEASURED)
+    if measured.results.failures:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def show(comparison: "Comparison", console: Console) -> None:
+    """Prints the tables, the answer in words, what to hold against it, and where everything lies."""
+    from xbench.report.answers import answers, caveats
+    from xbench.report.numbers import show_seconds
+    from xbench.report.tables import cost_grid, result_grids, rich_table
+
+    results = comparison.results
+    for grid in result_grids(results):
+        console.print(rich_table(grid))
+        for row, text in grid.spans.items():
+            console.print(Text(f"  {grid.rows[row][0]}: {text}", style="red"))
+    costs = cost_grid(results)
+    if costs:
+        console.print(rich_table(costs))
+    for sentence in answers(results):
+        console.print(Text(sentence, style="bold"))
+    for note in caveats(results):
+        console.print(Text(note))
+    if spent := results.overhead:
+        console.print(
+            f"{show_seconds(spent['total_seconds'])}: {show_seconds(spent['model_seconds'])} running models, "
+            f"{show_seconds(spent['start_seconds'])} starting processes, {spent['share']:.1%} neither.",
+            highlight=False,
+        )
+    console.print(Text(f"Records, report.md and plots: {comparison.folder}"), soft_wrap=True)
+
+
+def _positive(name: str, value: float | None) -> Any:
+    if value is not None and not value > 0:
+        raise UserError(f"{name} must be a number above 0, not {value:g}.")
+    return value
+
+
+def _command() -> str:
+    import shlex
+
+    return shlex.join(["xbench", *sys.argv[1:]])
+
+
+def _terminate(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point: turns user errors into a message and exit code 2, and a signal to end into a clean end."""
+    warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
+    signal.signal(signal.SIGTERM, _terminate)
+    errors = Console(stderr=True)
+    try:
+        app()
+    except UserError as error:
+        errors.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+        sys.exit(EXIT_USER)
+    except KeyboardInterrupt:
+        errors.print("Interrupted. What was finished is kept.")
+        sys.exit(EXIT_INTERRUPTED)

@@ -1,0 +1,61 @@
+"""Input images for measurements: real photographs, because zeros and noise are not what a network meets."""
+
+from importlib.util import find_spec
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xbench.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+def photo_paths(folder: str | None = None) -> list[Path]:
+    """The photographs in ``folder``, sorted by name; scikit-learn's two samples (China, flower) where none is given.
+
+    Raises:
+        UserError: the folder does not exist or holds no image.
+    """
+    if folder is None:
+        # Found by path: importing sklearn.datasets takes longer than everything else here.
+        package = find_spec("sklearn")
+        if package is None or package.origin is None:
+            raise UserError(
+                "the default images come with scikit-learn, which is not installed; name a folder: --images DIR."
+            )
+        where = Path(package.origin).parent / "datasets" / "images"
+    else:
+        where = Path(folder)
+        if not where.is_dir():
+            raise UserError(f"--images '{folder}' is not a folder.")
+    paths = sorted(path for path in where.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise UserError(f"'{where}' holds no image ({', '.join(SUFFIXES)}).")
+    return paths
+
+
+def load_photos(paths: list[Path], batch: int, img_size: tuple[int, int]) -> "Tensor":
+    """A batch of photographs: [batch, 3, H, W], float32, normalised with ImageNet's mean and deviation.
+
+    Each is resized so that it covers H × W and cropped at the centre; fewer photographs than ``batch`` are repeated.
+
+    Raises:
+        UserError: a file is not an image.
+    """
+    import torch
+    from PIL import Image, ImageOps, UnidentifiedImageError
+    from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+    from torchvision.transforms.functional import normalize, to_tensor
+
+    photos = []
+    for path in paths[:batch]:
+        try:
+            with Image.open(path) as image:
+                fitted = ImageOps.fit(image.convert("RGB"), (img_size[1], img_size[0]), Image.Resampling.BICUBIC)
+        except (UnidentifiedImageError, OSError) as error:
+            raise UserError(f"'{path}' cannot be read as an image: {error}.") from error
+        photos.append(normalize(to_tensor(fitted), IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+    return torch.stack(list(islice(cycle(photos), batch)))

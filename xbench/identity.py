@@ -1,0 +1,95 @@
+"""What a figure belongs to: case, code, software, machine. Two figures compare when these are equal. No torch here."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import xbench
+from xbench.attention import attention_sources
+from xbench.study import Case
+
+LIBRARIES = ("torch", "timm", "fvcore", "ptflops", "numpy", "triton")
+
+
+@cache
+def machine(device: str) -> dict[str, Any]:
+    """The hardware that a comparable figure needs to be the same: CPU model, cores, memory, and GPU with its driver."""
+    facts: dict[str, Any] = {
+        "cpu": _cpu_model(),
+        "physical_cores": psutil.cpu_count(logical=False) or 0,
+        "memory_mib": psutil.virtual_memory().total // 2**20,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+    if device == "cuda":
+        facts["gpu"] = _gpu()
+    return facts
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the software that can change a figure."""
+    found = {"python": platform.python_version(), "xbench": xbench.__version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def commit() -> str:
+    """The commit of the source that runs, "-dirty" where it was changed since; empty outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
+
+
+def case_key(case: Case, metric: str, policy: dict[str, str]) -> str:
+    """Hash over everything that makes a figure comparable. Labels, host, load and commit are provenance, not in it."""
+    asked = {key: value for key, value in case.flat().items() if key not in ("arm", "control")}
+    identity = [metric, asked, policy, machine(case.device), versions(), source_hash(case.arm.attn)]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def source_hash(attn: str | None) -> str:
+    """Hash of the code that decides a figure: the models, the metrics, the worker, and the attention's own file."""
+    package = Path(__file__).parent
+    sources = [*(package / "models").glob("*.py"), *(package / "metrics").glob("*.py"), package / "worker.py"]
+    if attn is not None:
+        sources += attention_sources(attn)
+    digest = hashlib.sha256()
+    for path in sorted(sources):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _gpu() -> str:
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    try:
+        found = subprocess.run([*query, f"--id={visible or 0}"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()

@@ -1,0 +1,164 @@
+"""What a model costs on paper: parameters and multiply–accumulates (MACs; FLOPs = 2 × MACs), counted without a run.
+
+No counter is right for every model, so the figure has two sources. Inside an attention the truth is the variant's own
+closed formula, ``macs(grid)``; everywhere else it is torch's ``FlopCounterMode``. fvcore and ptflops cross-check both,
+and each counter says which operations it met and has no rule for (see ``counters``). MACs are those of matrix products
+and convolutions, and of whatever else a closed formula includes; norms, activations, softmax and additions are not.
+
+Everything happens on the meta device, on a copy of the model in evaluation mode: no tensor is ever allocated.
+"""
+
+import copy
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from xbench.metrics.counters import AttentionCall, Count, UncountedOp, count_fvcore, count_ptflops, count_torch
+from xbench.models.layers import XFLayer
+
+# A formula or counter further than this from what it is compared with is named in ``Cost.disagreements``.
+TOLERANCE = 0.02
+
+PRODUCTS = ("mm", "matmul", "einsum", "conv", "linear", "attention")
+
+
+class CostError(ValueError):
+    """The cost cannot be stated: torch cannot run the model on the meta device, or an attention counts as zero."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters and MACs of one image (batch 1). JSON-friendly through ``dataclasses.asdict``.
+
+    ``macs`` is the main figure: torch's count outside the attention plus the closed formula inside it.
+
+    ``attention_formula`` is the closed formula summed over all layers and sequences; None where the model has no
+    attention of ours, or the attention has no ``macs`` method and torch's count stands in for it. ``attention_torch``,
+    ``attention_fvcore`` and ``attention_ptflops`` are what each counter saw inside the same modules (None without an
+    attention of ours), and ``formula_agreement`` is attention_torch / attention_formula.
+
+    ``counters`` holds the whole-model MACs of "torch", "fvcore" and "ptflops", None where one failed, with the reason
+    in ``failures``; ``uncounted`` what each has no rule for; ``disagreements`` a sentence for each failure and for each
+    figure that differs by more than ``TOLERANCE``.
+    """
+
+    params: int
+    macs: int
+    attention_formula: int | None
+    attention_torch: int | None
+    attention_fvcore: int | None
+    attention_ptflops: int | None
+    formula_agreement: float | None
+    counters: dict[str, int | None]
+    failures: dict[str, str]
+    uncounted: dict[str, tuple[UncountedOp, ...]]
+    disagreements: tuple[str, ...]
+
+
+def count_params(model: nn.Module) -> int:
+    """Number of parameters; one that several modules share counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_cost(model: nn.Module, img_size: tuple[int, int], in_chans: int = 3) -> Cost:
+    """Counts a model that stands on the meta device, for one image of (height, width) pixels. Leaves it as it was.
+
+    fvcore and ptflops may fail on a model; that is part of the answer. Torch's count may not.
+
+    Raises:
+        CostError: the model is not on the meta device, torch cannot run it there, an attention's ``macs`` fails, or an
+            attention counts as zero, by its formula or by torch.
+    """
+    if any(tensor.device.type != "meta" for tensor in (*model.parameters(), *model.buffers())):
+        raise CostError("the model must be on the meta device: build it under `with torch.device('meta')`")
+    counts: dict[str, Count | None] = {"torch": None, "fvcore": None, "ptflops": None}
+    failures = {}
+    with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+        # Importing fvcore and tracing warn of deprecated and data-dependent things that do not touch a count.
+        warnings.simplefilter("ignore")
+        try:
+            scratch = _countable_copy(model)
+            attentions = {f"{name}.attn": m.attn for name, m in scratch.named_modules() if isinstance(m, XFLayer)}
+            dtype = next((p.dtype for p in scratch.parameters() if p.is_floating_point()), torch.get_default_dtype())
+            image = torch.empty(1, in_chans, *img_size, dtype=dtype, device="meta")
+            main = counts["torch"] = count_torch(scratch, image, attentions)
+        except Exception as error:
+            raise CostError(f"torch cannot count this model on the meta device: {_reason(error)}") from error
+        for name, count in (("fvcore", count_fvcore), ("ptflops", count_ptflops)):
+            try:
+                counts[name] = count(scratch, image, attentions)
+            except Exception as error:
+                failures[name] = _reason(error)
+
+    formulas = [_formula(call, attentions[call.name]) for call in main.calls]
+    known = [(formula, call.macs) for formula, call in zip(formulas, main.calls, strict=True) if formula is not None]
+    formula = sum(stated for stated, _ in known) if known and len(known) == len(formulas) else None
+    macs = main.total + sum(stated - counted for stated, counted in known)
+    inside = {name: found.attention if found and main.calls else None for name, found in counts.items()}
+    return Cost(
+        params=count_params(model),
+        macs=macs,
+        attention_formula=formula,
+        attention_torch=inside["torch"],
+        attention_fvcore=inside["fvcore"],
+        attention_ptflops=inside["ptflops"],
+        formula_agreement=main.attention / formula if formula else None,
+        counters={name: found.total if found else None for name, found in counts.items()},
+        failures=failures,
+        uncounted={name: found.uncounted for name, found in counts.items() if found},
+        disagreements=_disagreements(macs, formula, inside, counts, failures),
+    )
+
+
+def _countable_copy(model: nn.Module) -> nn.Module:
+    model = copy.deepcopy(model).eval()
+    # nn.MultiheadAttention and nn.TransformerEncoderLayer leave for a fused kernel, which no counter has a rule for,
+    # unless gradients are enabled and some parameter wants one.
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return model
+
+
+def _formula(call: AttentionCall, attention: nn.Module) -> int | None:
+    """The closed formula for all sequences of the call; None if the attention has none."""
+    closed_form = getattr(attention, "macs", None)
+    stated = "has no macs() of its own"
+    macs = None
+    if closed_form is not None:
+        try:
+            macs = call.sequences * int(closed_form(call.grid))
+        except Exception as error:
+            raise CostError(f"attention '{call.name}': macs({call.grid}) failed: {_reason(error)}") from error
+        stated = f"states {macs} multiply–accumulates"
+        if macs <= 0:
+            raise CostError(f"attention '{call.name}' {stated}; an attention that counts as zero is an error")
+    if call.macs == 0:
+        raise CostError(f"attention '{call.name}' {stated} and torch counts none in it")
+    return macs
+
+
+def _disagreements(
+    macs: int,
+    formula: int | None,
+    inside: dict[str, int | None],
+    counts: dict[str, Count | None],
+    failures: dict[str, str],
+) -> tuple[str, ...]:
+    found = [f"{name} could not count this model: {reason}" for name, reason in failures.items()]
+    for name, count in counts.items():
+        if count is None:
+            continue
+        products = [op.op for op in count.uncounted if any(word in op.op for word in PRODUCTS)]
+        because = f"; it has no rule for {', '.join(products)}" if products else ""
+        counted = inside[name]
+        if formula and counted is not None and abs(counted / formula - 1) > TOLERANCE:
+            found.append(f"{name} counts {counted / formula:.3f} × the attention's closed formula{because}")
+        if macs and abs(count.total / macs - 1) > TOLERANCE:
+            found.append(f"{name} counts {count.total / macs:.3f} × the model's MACs{because}")
+    return tuple(found)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -1,0 +1,213 @@
+"""Three counters of multiply–accumulates (MACs), made to count the same thing on the meta device.
+
+What each calls a number, read in their sources: torch's ``FlopCounterMode`` counts FLOPs, two per multiply–accumulate.
+fvcore counts one "flop" per multiply–accumulate; its rules for norms, pooling and interpolation estimate elementwise
+work and are left out here. ptflops' ``aten`` back end counts MACs, and one more per element that a bias is added to.
+
+Each returns a ``Count`` and lists the operations that it met and has no rule for.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+FVCORE_MAC_RULES = {
+    "aten::_convolution",
+    "aten::addmm",
+    "aten::bmm",
+    "aten::einsum",
+    "aten::linear",
+    "aten::matmul",
+    "aten::mm",
+}
+
+# Operations that move or make data and compute nothing, besides the views that torch marks as such.
+DATA_MOVEMENT = {
+    "_reshape_alias",
+    "_to_copy",
+    "_unsafe_view",
+    "arange",
+    "cat",
+    "clone",
+    "constant_pad_nd",
+    "copy_",
+    "empty",
+    "empty_like",
+    "empty_strided",
+    "fill_",
+    "full",
+    "lift_fresh",
+    "new_empty",
+    "new_zeros",
+    "ones",
+    "stack",
+    "zeros",
+    "zeros_like",
+}
+
+
+@dataclass(frozen=True)
+class UncountedOp:
+    """An operation that a counter met and has no rule for.
+
+    ``elements`` is the number of output elements over all calls; None where the counter does not say.
+    """
+
+    op: str
+    calls: int
+    elements: int | None = None
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """One call of an attention with ``sequences`` sequences of tokens on ``grid``, and the MACs counted inside it."""
+
+    name: str
+    sequences: int
+    grid: tuple[int, int]
+    macs: int
+
+
+@dataclass(frozen=True)
+class Count:
+    """MACs of the whole model and, of these, inside its attentions; ``calls`` where the counter runs the model."""
+
+    total: int
+    attention: int
+    uncounted: tuple[UncountedOp, ...]
+    calls: tuple[AttentionCall, ...] = ()
+
+
+def count_torch(model: nn.Module, image: Tensor, attentions: dict[str, nn.Module]) -> Count:
+    """Counts by torch's ``FlopCounterMode``. The caller keeps gradients enabled, see ``count_cost``."""
+    counter = FlopCounterMode(display=False)
+
+    def macs() -> int:
+        return counter.get_total_flops() // 2
+
+    # The counter decomposes what it has no rule for; the other mode stands outside it and sees the parts.
+    with _OpsSeen() as ops, counter, _watch(attentions, macs) as calls:
+        model(image)
+    return Count(macs(), sum(call.macs for call in calls), ops.without(flop_registry), tuple(calls))
+
+
+def count_ptflops(model: nn.Module, image: Tensor, attentions: dict[str, nn.Module]) -> Count:
+    """Counts by the counting mode of ptflops' ``aten`` back end.
+
+    ptflops' own entry point around that mode leaves hooks on the model, and prints an error instead of raising it.
+    """
+    from ptflops.aten_engine import FlopCounterMode as PtflopsCounterMode
+
+    counter = PtflopsCounterMode(output_params={"print_params": {}, "serialize_params": {}})
+
+    def macs() -> int:
+        return int(sum(counter.flop_counts["Global"].values()))
+
+    with _OpsSeen() as ops, counter, _watch(attentions, macs) as calls:
+        model(image)
+    return Count(macs(), sum(call.macs for call in calls), ops.without(counter.all_ops), tuple(calls))
+
+
+def count_fvcore(model: nn.Module, image: Tensor, attentions: dict[str, nn.Module]) -> Count:
+    """Counts by fvcore's ``FlopCountAnalysis``, which reads a ``torch.jit`` trace of the model."""
+    from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn.flop_count import _DEFAULT_SUPPORTED_OPS
+
+    # A rule that is set to None stays in force, contrary to fvcore's documentation; so start from none.
+    analysis = FlopCountAnalysis(model, (image,)).clear_op_handles()
+    analysis.set_op_handle(**{op: rule for op, rule in _DEFAULT_SUPPORTED_OPS.items() if op in FVCORE_MAC_RULES})
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    with _TraceableConvolutions():
+        total = int(analysis.total())
+    names = {analysis.canonical_module_name(name) for name in attentions}
+    uncounted = tuple(UncountedOp(op, calls) for op, calls in analysis.unsupported_ops().most_common())
+    return Count(total, sum(int(analysis.total(name)) for name in names), uncounted)
+
+
+@contextmanager
+def _watch(attentions: dict[str, nn.Module], macs: Callable[[], int]) -> Iterator[list[AttentionCall]]:
+    """Collects, for each call of an attention, the rise of ``macs()`` from its entry to its exit."""
+    calls: list[AttentionCall] = []
+    entered: list[int] = []
+
+    def enter(module: nn.Module, args: Any) -> None:
+        entered.append(macs())
+
+    def leave(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            x, grid = args
+            calls.append(AttentionCall(name, x.shape[0], grid, macs() - entered.pop()))
+
+        return hook
+
+    handles = [module.register_forward_pre_hook(enter) for module in attentions.values()]
+    handles += [module.register_forward_hook(leave(name)) for name, module in attentions.items()]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _OpsSeen(TorchDispatchMode):
+    """Keeps the operations that run, but for views and data movement: operation → [calls, output elements]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[Any, list[int]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        packet = func.overloadpacket
+        if not func.is_view and packet.__name__ not in DATA_MOVEMENT:
+            entry = self.seen.setdefault(packet, [0, 0])
+            entry[0] += 1
+            entry[1] += sum(leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
+        return out
+
+    def without(self, rules: Any) -> tuple[UncountedOp, ...]:
+        """What was seen and is not in ``rules``, the most elements first."""
+        unknown = [(op, *entry) for op, entry in self.seen.items() if op not in rules]
+        return tuple(UncountedOp(str(op), calls, elements) for op, calls, elements in sorted(unknown, key=_elements))
+
+
+def _elements(entry: tuple[Any, int, int]) -> int:
+    return -entry[2]
+
+
+class _TraceableConvolutions(TorchFunctionMode):
+    """Lets ``torch.jit`` trace convolutions on the meta device.
+
+    ``torch.conv2d`` reaches a meta kernel written in Python while the tracer is on; the sizes it sees are then traced
+    tensors, which it refuses. ``torch._convolution`` is recorded one level higher, where the tracer switches itself off
+    for the kernel, and is the operation that a trace on a real device shows.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        rank = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}.get(func)
+        return func(*args, **(kwargs or {})) if rank is None else _convolution(rank, *args, **(kwargs or {}))
+
+
+def _convolution(
+    rank: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    def per_axis(value: Any) -> tuple[int, ...]:
+        return (value,) * rank if isinstance(value, int) else tuple(value)
+
+    geometry = per_axis(stride), per_axis(padding), per_axis(dilation), False, (0,) * rank, groups
+    return torch._convolution(input, weight, bias, *geometry, False, False, True, True)

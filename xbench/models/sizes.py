@@ -1,0 +1,87 @@
+"""The widths of XFormer and the images it takes. Imports no torch, so that a wrong request is refused at once."""
+
+from dataclasses import dataclass
+
+from xbench.errors import UserError
+
+MIN_IMG_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the paper's table: ``repeats`` MV3 blocks, the first with ``stride``; an XF block of ``depth`` layers."""
+
+    channels: int
+    stride: int = 2
+    repeats: int = 1
+    embed_dim: int = 0
+    mlp_ratio: float = 2.0
+    depth: int = 0
+
+
+@dataclass(frozen=True)
+class XFormerSize:
+    """Stages 1 to 5, ``qkv_dim`` of every attention, ``exp_ratio`` of every MV3 block, width of the head."""
+
+    stages: tuple[Stage, ...]
+    qkv_dim: int
+    head: int
+    exp_ratio: float = 4.0
+
+
+# `s` is the paper's. `xs` and `xxs` are our choice: MobileViT's widths for those sizes, qkv_dim scaled like embed_dim.
+SIZES = {
+    "s": XFormerSize(
+        (
+            Stage(32, stride=1),
+            Stage(64, repeats=3),
+            Stage(96, embed_dim=144, depth=2),
+            Stage(128, embed_dim=192, depth=4),
+            Stage(160, embed_dim=240, depth=3, mlp_ratio=3.0),
+        ),
+        qkv_dim=96,
+        head=640,
+    ),
+    "xs": XFormerSize(
+        (
+            Stage(32, stride=1),
+            Stage(48, repeats=3),
+            Stage(64, embed_dim=96, depth=2),
+            Stage(80, embed_dim=120, depth=4),
+            Stage(96, embed_dim=144, depth=3, mlp_ratio=3.0),
+        ),
+        qkv_dim=64,
+        head=384,
+    ),
+    "xxs": XFormerSize(
+        (
+            Stage(16, stride=1),
+            Stage(24, repeats=3),
+            Stage(48, embed_dim=64, depth=2),
+            Stage(64, embed_dim=80, depth=4),
+            Stage(80, embed_dim=96, depth=3, mlp_ratio=3.0),
+        ),
+        qkv_dim=40,
+        head=320,
+        exp_ratio=2.0,
+    ),
+}
+
+
+def check_input(img_size: tuple[int, int], patch_size: int) -> None:
+    """Refuses images, (height, width), that XFormer cannot take in a meaningful way.
+
+    At 32 pixels the last feature map is 1 × 1; MobileViT's frame enlarges it to one 2 × 2 patch, so p ≤ 2 always works.
+
+    Raises:
+        UserError: a side under 32 pixels, or a patch larger than the smallest feature map.
+    """
+    height, width = img_size
+    if min(img_size) < MIN_IMG_SIZE:
+        raise UserError(f"image size {height}×{width} is too small: the least is {MIN_IMG_SIZE} pixels a side.")
+    smallest = -(-min(img_size) // 32)
+    if patch_size > max(2, smallest):
+        raise UserError(
+            f"patch size {patch_size} is larger than the {smallest}-pixel feature map of stage 5 "
+            f"at image size {height}×{width}; allowed there: 1 to {max(2, smallest)}."
+        )

@@ -1,0 +1,118 @@
+"""The controller's end of a worker: starts it, asks it, and turns every way it can end into a status and a reason."""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from xbench.records import Status
+from xbench.study import Case
+
+# Kept heap: with stock malloc the same script is bimodal by a factor of four, by page faults.
+# Passive waiting: OpenMP threads that spin in an idle worker take the CPU from the one being measured.
+ALLOCATOR_POLICY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+PROCESS_POLICY = {**ALLOCATOR_POLICY, "OMP_WAIT_POLICY": "passive", "PYTHONHASHSEED": "0"}
+
+
+@dataclass(frozen=True)
+class ArmError(Exception):
+    """The worker of a case can give no more figures, for this reason."""
+
+    status: Status
+    reason: str
+
+
+def worker_environment(case: Case, memory_limit: int) -> dict[str, str]:
+    """The environment of a worker. What stands here is part of the protocol and decides figures."""
+    threads = {name: str(case.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    # A CUDA process maps far more than it uses, so the limit is for the CPU only.
+    limit = {"XBENCH_MEMORY_LIMIT": str(memory_limit)} if case.device == "cpu" else {}
+    quiet = {"KINETO_LOG_LEVEL": "5", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **PROCESS_POLICY, **threads, **limit, **quiet}
+
+
+class ArmProcess:
+    """A worker process. Every request has a time limit; every failure is an ``ArmError``, after which it is dead."""
+
+    def __init__(self, case: Case, memory_limit: int, time_limit: float):
+        self.case = case
+        self.time_limit = time_limit
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by stop()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "xbench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=worker_environment(case, memory_limit),
+            start_new_session=True,
+        )
+        self._buffer = b""
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Sends a request and returns its result.
+
+        Raises:
+            ArmError: the worker refused, failed, ran out of memory or time, or died.
+        """
+        self.send(do, **arguments)
+        return self.receive()
+
+    def send(self, do: str, **arguments: Any) -> None:
+        """Sends a request without waiting."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
+
+    def receive(self) -> Any:
+        """Waits for the reply to the oldest unanswered request."""
+        reply = self._reply(self.time_limit)
+        if "status" in reply:
+            self.stop()
+            raise ArmError(reply["status"], reply["reason"])
+        return reply["result"]
+
+    def _reply(self, seconds: float) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        deadline = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    self.stop()
+                    raise ArmError("timeout", f"no answer within the time limit of {seconds:.0f} s")
+                chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+                if not chunk:
+                    raise self._ended()
+                self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return json.loads(line)
+
+    def _ended(self) -> ArmError:
+        code = self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        if code == -signal.SIGKILL:
+            return ArmError("oom", "killed by SIGKILL, as the kernel does when memory runs out")
+        if code < 0:
+            return ArmError("crash", f"killed by {signal.Signals(-code).name}")
+        return ArmError("crash", f"ended with exit code {code}: {lines[-1] if lines else 'nothing on standard error'}")
+
+    def stop(self) -> None:
+        """Ends the process at once. Harmless when it is already gone."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            try:
+                stream.close()  # type: ignore[union-attr]
+            except BrokenPipeError:
+                continue

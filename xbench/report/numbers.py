@@ -1,0 +1,59 @@
+"""How figures are written: digits no finer than their interval earns, units that a reader can compare."""
+
+import math
+
+from xbench.statistics import Estimate
+
+
+def show_estimate(figure: Estimate) -> str:
+    """ "602 ±5": value and half interval, rounded where the interval begins; "602 ±?" where no interval is known."""
+    half = (figure.high - figure.low) / 2
+    if not math.isfinite(half):
+        return f"{show_number(figure.value, 2)} ±?"
+    decimals = _decimals(half)
+    return f"{_fixed(figure.value, decimals)} ±{_fixed(half, decimals)}"
+
+
+def show_interval(figure: Estimate) -> str:
+    """ "0.186 (0.182–0.190)"; the bare value for exact figures; "0.19 (?)" where no interval is known."""
+    if figure.low == figure.high == figure.value:
+        return show_number(figure.value, 3)
+    half = (figure.high - figure.low) / 2
+    if not math.isfinite(half):
+        return f"{show_number(figure.value, 2)} (?)"
+    decimals = _decimals(half)
+    return f"{_fixed(figure.value, decimals)} ({_fixed(figure.low, decimals)}–{_fixed(figure.high, decimals)})"
+
+
+def show_number(value: float, digits: int) -> str:
+    """The value with so many significant digits, thousands separated, never in powers of ten."""
+    if value == 0:
+        return "0"
+    return _fixed(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+
+
+def show_count(count: float) -> str:
+    """5475688 → "5.48 M", 25415877760 → "25.4 G": three significant digits and the decimal prefix."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= 0.9995 * factor:
+            return f"{show_number(count / factor, 3)} {prefix}"
+    return f"{count:.0f}"
+
+
+def show_seconds(seconds: float) -> str:
+    """ "42 s" or "3 min 20 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _decimals(half: float) -> int:
+    """Decimals that show the half interval with one digit, two where that digit would be 1."""
+    if half <= 0:
+        return 3
+    magnitude = math.floor(math.log10(half))
+    leading = half / 10**magnitude
+    return max(0, -magnitude + (1 if leading < 1.95 else 0))
+
+
+def _fixed(value: float, decimals: int) -> str:
+    return f"{value:,.{decimals}f}"

@@ -1,0 +1,147 @@
+"""The tables: one definition of rows and columns, drawn on the terminal by rich and in Markdown."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from xbench.report.numbers import show_count, show_estimate, show_interval, show_number
+from xbench.results import Cell, Results
+from xbench.statistics import Estimate
+from xbench.study import show_img_size
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text. ``spans`` holds, by row, a text that stands in place of all cells but the first."""
+
+    title: str
+    heads: list[str]
+    rows: list[list[str]]
+    spans: dict[int, str]
+
+
+def result_grids(results: Results) -> list[Grid]:
+    """One table per set of conditions: an arm per row, the metrics as columns, ratios against the reference arm."""
+    return [_result_grid(results, conditions) for conditions in results.conditions]
+
+
+def _result_grid(results: Results, conditions: dict[str, Any]) -> Grid:
+    columns = [column for name in results.metrics for column in COLUMNS[name] if _wanted(column, results)]
+    rows: list[list[str]] = []
+    spans: dict[int, str] = {}
+    for arm in [*results.arms, *([results.control] if results.control else [])]:
+        cells = {name: results.cell(conditions, arm, name) for name in results.metrics}
+        if not any(cells.values()):
+            continue
+        failed = next((cell for cell in cells.values() if cell and cell.status != "ok"), None)
+        if failed and not any(cell and cell.figure for cell in cells.values()):
+            spans[len(rows)] = f"{failed.status}: {failed.reason}"
+        rows.append([arm, *(_text(results, conditions, arm, column, cells[column.metric]) for column in columns)])
+    return Grid(conditions_line(conditions), ["arm", *(column.head for column in columns)], rows, spans)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the result table: a metric's figure, or its ratio to the reference arm's."""
+
+    metric: str
+    head: str
+    show: Callable[[Estimate], str]
+    is_ratio: bool = False
+
+
+COLUMNS: dict[str, list[Column]] = {
+    "params": [Column("params", "params", lambda e: show_count(e.value))],
+    "macs": [Column("macs", "MACs", lambda e: show_count(e.value))],
+    "latency": [Column("latency", "latency ms", show_estimate)],
+    "throughput": [
+        Column("throughput", "img/s", show_estimate),
+        Column("throughput", "speed ×", show_interval, is_ratio=True),
+    ],
+    "peak_memory": [
+        Column("peak_memory", "peak MiB", lambda e: f"{e.value:,.0f}"),
+        Column("peak_memory", "memory ×", lambda e: show_number(e.value, 3), is_ratio=True),
+    ],
+}
+
+
+def _wanted(column: Column, results: Results) -> bool:
+    return not column.is_ratio or len(results.arms) > 1
+
+
+def _text(results: Results, conditions: dict[str, Any], arm: str, column: Column, cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    if cell.figure is None:
+        return cell.status
+    if not column.is_ratio:
+        return column.show(cell.figure)
+    if arm == results.against:
+        return "1"
+    times = results.ratio(conditions, arm, column.metric)
+    return column.show(times) if times else "–"
+
+
+def conditions_line(conditions: dict[str, Any]) -> str:
+    """ "1024 px · XFormer-s, patch 2 · batch 1 · fp32 · cpu, 2 threads" """
+    threads = conditions["threads"]
+    size = show_img_size(conditions["img_size"])
+    model = f"XFormer-{conditions['size']}, patch {conditions['patch_size']}"
+    where = f"{conditions['device']}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{size} px · {model} · batch {conditions['batch']} · {conditions['dtype']} · {where}"
+
+
+def cost_grid(results: Results) -> Grid | None:
+    """The MACs of every arm by each counter, as ratios to the main figure, and what no counter saw."""
+    rows = []
+    for conditions in results.conditions:
+        for arm in results.arms:
+            cell = results.cell(conditions, arm, "macs")
+            if cell and cell.figure:
+                rows.append(_cost_row(conditions, arm, cell))
+    heads = ["arm", "px", "MACs", "attention", "formula / torch", "torch", "fvcore", "ptflops"]
+    return Grid("MACs by each counter, as a share of the figure above", heads, rows, {}) if rows else None
+
+
+def _cost_row(conditions: dict[str, Any], arm: str, cell: Cell) -> list[str]:
+    assert cell.figure is not None
+    detail, macs = cell.detail, cell.figure.value
+    formula, counted = detail["attention_formula"], detail["attention_torch"]
+    shares = [f"{count / macs:.3f}" if count is not None else "failed" for count in detail["counters"].values()]
+    attention = formula if formula is not None else counted
+    agreement = f"{formula / counted:.3f}" if formula and counted else "–"
+    return [
+        arm,
+        show_img_size(conditions["img_size"]),
+        show_count(macs),
+        show_count(attention) if attention else "–",
+        agreement,
+        *shares,
+    ]
+
+
+def rich_table(grid: Grid) -> Table:
+    """The grid for a terminal of 100 columns. Every text is taken literally, never as markup."""
+    table = Table(title=Text(grid.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for i, head in enumerate(grid.heads):
+        table.add_column(head, justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
+    for i, row in enumerate(grid.rows):
+        if i not in grid.spans:
+            table.add_row(*map(Text, row))
+    return table
+
+
+def markdown_table(grid: Grid) -> str:
+    """The grid as a GitHub table. Pipes and angle brackets in names are escaped."""
+    lines = [grid.heads, ["---"] + ["---:"] * (len(grid.heads) - 1)]
+    for i, row in enumerate(grid.rows):
+        lines.append(row if i not in grid.spans else [row[0], grid.spans[i], *[""] * (len(row) - 2)])
+    return "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
