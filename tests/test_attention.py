@@ -136,7 +136,7 @@ def test_entry_point_of_an_installed_package(plugin):
 
 def test_entry_point_cannot_take_a_name_that_exists(plugin):
     plugin("xfa")
-    with pytest.raises(UserError, match="two attentions are called 'xfa'.*halving:Halve"):
+    with pytest.raises(UserError, match=r"two attentions are called 'xfa'.*halving:Halve"):
         catalogue()
 
 

@@ -170,16 +170,15 @@ def show(comparison: "Comparison", console: Console) -> None:
     """Prints the tables, the answer in words, what to hold against it, and where everything lies."""
     from xbench.report.answers import answers, caveats
     from xbench.report.numbers import show_seconds
-    from xbench.report.tables import cost_grid, result_grids, rich_table
+    from xbench.report.tables import cost_grids, result_grids, rich_table
 
     results = comparison.results
-    for grid in result_grids(results):
-        console.print(rich_table(grid))
+    for grid in [*result_grids(results), *cost_grids(results, results.conditions[-1:])]:
+        console.print(Text(grid.title, style="bold"))
+        if len(grid.spans) < len(grid.rows):
+            console.print(rich_table(grid))
         for row, text in grid.spans.items():
             console.print(Text(f"  {grid.rows[row][0]}: {text}", style="red"))
-    costs = cost_grid(results)
-    if costs:
-        console.print(rich_table(costs))
     for sentence in answers(results):
         console.print(Text(sentence, style="bold"))
     for note in caveats(results):

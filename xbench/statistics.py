@@ -5,9 +5,10 @@ round, so ratios are paired.
 The estimator is the median of the paired log-ratios in each launch, and over launches Student's t on those logs.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
@@ -40,12 +41,11 @@ class Estimate:
     @property
     def half_width(self) -> float:
         """Half the interval, relative to the value; infinite when unknown."""
-        width = np.log(self.high / self.low) / 2
-        return float(width) if np.isfinite(width) else float("inf")
+        return math.log(self.high / self.low) / 2 if self.low > 0 else math.inf
 
     def excludes(self, value: float) -> bool:
         """Whether the interval is known and leaves the value out."""
-        return bool(self.low > value or self.high < value)
+        return self.low > value or self.high < value
 
 
 def estimate(launches: Launches) -> Estimate:
@@ -75,16 +75,17 @@ def ratio(of: Launches, to: Launches) -> Estimate:
 def _over_launches(logs: np.ndarray) -> Estimate:
     """Geometric mean over launches with its t interval, from one log per launch."""
     centre = float(logs.mean())
-    low = high = np.nan
+    low = high = math.nan
     doubtful = False
     if len(logs) > 1 and np.ptp(logs) == 0:
         low = high = centre  # launches that repeat exactly have no spread
     elif len(logs) > 1:
-        low, high = stats.ttest_1samp(logs, 0.0).confidence_interval(CONFIDENCE)
-        median_low, median_high = stats.quantile_test(logs, q=0.0, p=0.5).confidence_interval(CONFIDENCE)
-        if np.isfinite([median_low, median_high]).all():
-            doubtful = (low > 0 or high < 0) != (median_low > 0 or median_high < 0)
-    return Estimate(float(np.exp(centre)), float(np.exp(low)), float(np.exp(high)), len(logs), bool(doubtful))
+        interval = stats.ttest_1samp(logs, 0.0).confidence_interval(CONFIDENCE)
+        low, high = float(interval.low), float(interval.high)
+        median: Any = stats.quantile_test(logs, q=0.0, p=0.5).confidence_interval(CONFIDENCE)
+        if math.isfinite(median.low) and math.isfinite(median.high):
+            doubtful = (low > 0 or high < 0) != bool(median.low > 0 or median.high < 0)
+    return Estimate(math.exp(centre), math.exp(low), math.exp(high), len(logs), doubtful)
 
 
 def verdict(ratio: Estimate, effect: float = EFFECT) -> Verdict:
@@ -92,7 +93,7 @@ def verdict(ratio: Estimate, effect: float = EFFECT) -> Verdict:
 
     "higher" or "lower" when it leaves out 1, "equal" when it lies within ± ``effect`` of 1, else "not shown".
     """
-    if ratio.doubtful or not np.isfinite(ratio.half_width):
+    if ratio.doubtful or not math.isfinite(ratio.half_width):
         return "not shown"
     if 1 - effect < ratio.low and ratio.high < 1 + effect:
         return "equal"
@@ -103,4 +104,4 @@ def verdict(ratio: Estimate, effect: float = EFFECT) -> Verdict:
 
 def control_holds(control: Estimate, effect: float = EFFECT) -> bool:
     """Whether the reference arm, measured against itself, came out as itself within ± ``effect``."""
-    return abs(np.log(control.value)) <= np.log1p(effect)
+    return abs(math.log(control.value)) <= math.log1p(effect)

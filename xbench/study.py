@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from xbench.attention import parse_attention
+from xbench.data.photos import photo_paths
 from xbench.errors import UserError, unknown_name
 from xbench.metrics import METRICS
 from xbench.models.baselines import check_baseline
@@ -25,7 +26,7 @@ DEFAULT_METRICS = ("params", "macs", "latency", "throughput", "peak_memory")
 class Arm:
     """One side of a comparison: an attention in the XFormer skeleton, or a whole timm model.
 
-    ``label`` is its name in tables, unique in a study. A ``control`` is the reference arm once more, under its own name:
+    ``label`` is its name in tables, unique in a study. A ``control`` is the reference arm once more under another name:
     the two are equal by construction, so what is seen between them is the error of the measurement.
     """
 
@@ -145,6 +146,9 @@ def make_study(
         _one_of("metric", name, METRICS)
     _one_of("device", device, DEVICES)
     _one_of("size", size, SIZES)
+    if device == "cuda":
+        _cuda_is_here()
+    photo_paths(images)
     study = Study(
         question="If only the attention changes, what happens to cost, speed and memory?",
         arms=arms,
@@ -166,6 +170,13 @@ def make_study(
         for img_size, patch_size in product(study.res, study.patch):
             check_input(img_size, patch_size)
     return study
+
+
+def _cuda_is_here() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError("no CUDA device is available to torch here. Allowed: --device cpu.")
 
 
 def _arms(attn: Sequence[str], baseline: Sequence[str]) -> tuple[Arm, ...]:

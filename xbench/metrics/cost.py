@@ -75,11 +75,13 @@ def count_cost(model: nn.Module, img_size: tuple[int, int], in_chans: int = 3) -
         raise CostError("the model must be on the meta device: build it under `with torch.device('meta')`")
     counts: dict[str, Count | None] = {"torch": None, "fvcore": None, "ptflops": None}
     failures = {}
+    # Without gradients nn.MultiheadAttention takes a fused kernel that every counter sees as nothing. It keeps off it on
+    # the meta device anyway (torch 2.15); with gradients on, other versions do too.
     with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
         # Importing fvcore and tracing warn of deprecated and data-dependent things that do not touch a count.
         warnings.simplefilter("ignore")
         try:
-            scratch = _countable_copy(model)
+            scratch = copy.deepcopy(model).eval()
             attentions = {f"{name}.attn": m.attn for name, m in scratch.named_modules() if isinstance(m, XFLayer)}
             dtype = next((p.dtype for p in scratch.parameters() if p.is_floating_point()), torch.get_default_dtype())
             image = torch.empty(1, in_chans, *img_size, dtype=dtype, device="meta")
@@ -110,15 +112,6 @@ def count_cost(model: nn.Module, img_size: tuple[int, int], in_chans: int = 3) -
         uncounted={name: found.uncounted for name, found in counts.items() if found},
         disagreements=_disagreements(macs, formula, inside, counts, failures),
     )
-
-
-def _countable_copy(model: nn.Module) -> nn.Module:
-    model = copy.deepcopy(model).eval()
-    # nn.MultiheadAttention and nn.TransformerEncoderLayer leave for a fused kernel, which no counter has a rule for,
-    # unless gradients are enabled and some parameter wants one.
-    for parameter in model.parameters():
-        parameter.requires_grad_(parameter.is_floating_point())
-    return model
 
 
 def _formula(call: AttentionCall, attention: nn.Module) -> int | None:

@@ -86,8 +86,8 @@ def _cpu_peak(forward: Callable[[], Tensor], resident: int) -> PeakMemory:
 def allocations(profiler: profile) -> list[tuple[int, int]]:
     """The (address, bytes) of every allocation and, with negative bytes, every release, in order of time.
 
-    Read from the profiler's event tree, because it alone tells addresses at no cost: the flat list of "[memory]" events
-    has sizes only, and the memory timeline needs ``record_shapes``, under which the profiler itself keeps tensors alive.
+    Read from the profiler's event tree, because it alone tells addresses at no cost: the flat list of "[memory]"
+    events has sizes only, and the memory timeline needs ``record_shapes``, under which it keeps tensors alive.
     """
     results = profiler.profiler.kineto_results if profiler.profiler else None
     if results is None:

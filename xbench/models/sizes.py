@@ -9,7 +9,7 @@ MIN_IMG_SIZE = 32
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of the paper's table: ``repeats`` MV3 blocks, the first with ``stride``; an XF block of ``depth`` layers."""
+    """A row of the table: ``repeats`` MV3 blocks, the first with ``stride``, then an XF block of ``depth`` layers."""
 
     channels: int
     stride: int = 2

@@ -9,6 +9,7 @@ from xbench.study import show_img_size
 
 # Shares of the measured time above which the machine's interference is worth a word.
 STEAL_SHARE, STALL_SHARE = 0.02, 0.25
+CLAIM_LAUNCHES = 6
 
 
 def answers(results: Results) -> list[str]:
@@ -19,8 +20,6 @@ def answers(results: Results) -> list[str]:
         for arm in results.arms:
             if arm != results.against:
                 found.append(where + _pair(results, conditions, arm))
-    if len(results.arms) == 1 and not found:
-        return [f"Only '{results.arms[0]}' was measured: there is nothing to compare it with."]
     return found
 
 
@@ -37,18 +36,30 @@ def describe(conditions: dict[str, Any], results: Results) -> str:
 def _pair(results: Results, conditions: dict[str, Any], arm: str) -> str:
     reference = results.against
     for label in (arm, reference):
-        cells = [results.cell(conditions, label, metric) for metric in results.metrics]
-        failed = next((cell for cell in cells if cell and cell.status != "ok"), None)
-        if failed and not any(cell and cell.figure for cell in cells):
-            return f"{label} could not be measured ({failed.status}: {failed.reason})."
-    parts = []
-    if results.timed_metrics:
-        parts.append(_speed(results, conditions, arm))
+        why = _why_nothing(results, conditions, label)
+        if why is not None:
+            return f"{label} could not be measured ({why})."
+    parts = [_speed(results, conditions, arm)] if results.timed_metrics else []
+    needs = []
     for metric, thing in (("peak_memory", "peak memory"), ("macs", "MACs"), ("params", "parameters")):
         times = results.ratio(conditions, arm, metric)
-        if times is not None and abs(times.value - 1) >= 0.01:
-            parts.append(_exact(thing, times, arm, reference))
-    return ("; ".join(parts) or f"{arm} and {reference} do not differ in what was measured") + "."
+        if times is not None:
+            needs.append(f"{show_number(times.value, 3)} times the {thing}")
+    if needs:
+        parts.append(f"{arm} has {_and(needs)} of {reference}")
+    return "; ".join(parts) + "."
+
+
+def _why_nothing(results: Results, conditions: dict[str, Any], arm: str) -> str | None:
+    """Why an arm has no figure at all; None where it has one."""
+    cells = [cell for metric in results.metrics if (cell := results.cell(conditions, arm, metric))]
+    if any(cell.figure for cell in cells):
+        return None
+    return f"{cells[0].status}: {cells[0].reason}" if cells else "not reached"
+
+
+def _and(parts: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
 def _speed(results: Results, conditions: dict[str, Any], arm: str) -> str:
@@ -71,12 +82,6 @@ def _speed(results: Results, conditions: dict[str, Any], arm: str) -> str:
     if finding == "not shown":
         return f"no difference in speed shown between {arm} and {reference} (ratio {_value(faster)}, {interval})"
     return f"{arm} is {_value(faster)} times as fast as {reference} ({interval})"
-
-
-def _exact(thing: str, times: Estimate, arm: str, reference: str) -> str:
-    if times.value > 1:
-        return f"{arm} has {show_number(times.value, 3)} times the {thing} of {reference}"
-    return f"{arm} has {show_number(times.value, 2)} of the {thing} of {reference}"
 
 
 def _inverse(estimate: Estimate) -> Estimate:
@@ -107,33 +112,37 @@ def caveats(results: Results) -> list[str]:
             found.append(f"{where}the control, {results.against} against itself, came out at {show_interval(control)}.")
         found += [where + flag for flag in _quality(results, conditions)]
     for conditions, arm, cell in results.failures:
-        found.append(f"At {describe(conditions, results)}: {arm}: {cell.status}: {cell.reason}")
+        if _why_nothing(results, conditions, arm) is None:
+            found.append(f"At {describe(conditions, results)}: {arm} ended early: {cell.status}: {cell.reason}")
     launches = {record.launch for record in results.records if record.samples and record.launch}
-    if launches and (results.control is None or max(launches) < 6) and len(results.arms) > 1:
-        why = "no control ran" if results.control is None else "fewer than six launches"
+    if launches and (results.control is None or max(launches) < CLAIM_LAUNCHES) and len(results.arms) > 1:
+        why = "no control ran" if results.control is None else f"fewer than {CLAIM_LAUNCHES} launches"
         found.append(f"This is a look, not a claim: {max(launches)} launches, {why}.")
     return found
 
 
 def _quality(results: Results, conditions: dict[str, Any]) -> list[str]:
+    """A sentence for each sign that the machine or an arm was not at rest while it was measured."""
+    if not results.timed_metrics:
+        return []
+    metric = results.timed_metrics[-1]
     flags = []
+    details: list[dict[str, Any]] = []
     for arm in results.arms:
-        records = [
-            record
-            for record in results.of(conditions, arm)
-            if record.launch and record.samples and record.metric == results.timed_metrics[-1]
-        ]
-        if not records:
-            continue
-        seconds = sum(record.detail["measured_seconds"] for record in records)
-        unsettled = sum(not record.detail["warm_up"]["settled"] for record in records)
-        if unsettled > len(records) / 2 and results.control:
-            flags.append(f"{arm} had not settled when measuring began in {unsettled} of {len(records)} launches.")
-        for name, limit, word in (("steal", STEAL_SHARE, "stolen from"), ("stall", STALL_SHARE, "stalled on")):
-            share = sum(record.detail[f"{name}_seconds"] for record in records) / seconds
-            if share > limit:
-                flags.append(f"the processor was {word} this machine for {share:.0%} of the time that {arm} ran.")
-        doubtful = results.ratio(conditions, arm, results.timed_metrics[-1])
-        if doubtful and doubtful.doubtful:
-            flags.append(f"{arm}: the interval of the median contradicts the interval of the mean; nothing is claimed.")
+        own = [r.detail for r in results.of(conditions, arm) if r.metric == metric and r.samples]
+        details += own
+        unsettled = sum(not detail["warm_up"]["settled"] for detail in own)
+        if unsettled > len(own) / 2 and results.control:
+            flags.append(f"{arm} had not settled when measuring began in {unsettled} of {len(own)} launches.")
+        times = results.ratio(conditions, arm, metric)
+        if times and times.doubtful:
+            flags.append(f"{arm}: the interval of the median contradicts that of the mean, so nothing is claimed.")
+    measured = sum(detail["measured_seconds"] for detail in details)
+    for name, limit, words in (
+        ("steal", STEAL_SHARE, "other machines on this host took {:.0%} of the processor's time"),
+        ("stall", STALL_SHARE, "other work made processes wait for a processor during {:.0%} of the time"),
+    ):
+        share = sum(detail[f"{name}_seconds"] for detail in details) / measured if measured else 0.0
+        if share > limit:
+            flags.append(words.format(share) + " while this was measured.")
     return flags

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xbench.report.answers import answers, caveats
 from xbench.report.numbers import show_seconds
-from xbench.report.tables import cost_grid, markdown_table, result_grids
+from xbench.report.tables import cost_grids, markdown_table, result_grids
 from xbench.results import Results
 
 PROTOCOL = """\
@@ -24,8 +24,8 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
     for grid in result_grids(results):
         parts += [f"\n**{grid.title}**\n", markdown_table(grid)]
     parts += [f"\n![{path.stem}]({path.relative_to(folder)})" for path in plots]
-    if costs := cost_grid(results):
-        parts += [f"\n## {costs.title}\n", markdown_table(costs)]
+    for grid in cost_grids(results, results.conditions):
+        parts += [f"\n**{grid.title}**\n", markdown_table(grid)]
     parts += ["\n## How the figures were taken\n", PROTOCOL, ""]
     parts += _provenance(results)
     parts += ["\n## Again\n", f"```\n{command}\n```"]

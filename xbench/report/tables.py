@@ -1,6 +1,6 @@
 """The tables: one definition of rows and columns, drawn on the terminal by rich and in Markdown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from xbench.report.numbers import show_count, show_estimate, show_interval, show_number
+from xbench.report.numbers import show_count, show_estimate, show_interval
 from xbench.results import Cell, Results
 from xbench.statistics import Estimate
 from xbench.study import show_img_size
@@ -64,7 +64,7 @@ COLUMNS: dict[str, list[Column]] = {
     ],
     "peak_memory": [
         Column("peak_memory", "peak MiB", lambda e: f"{e.value:,.0f}"),
-        Column("peak_memory", "memory ×", lambda e: show_number(e.value, 3), is_ratio=True),
+        Column("peak_memory", "memory ×", lambda e: f"{e.value:.2f}", is_ratio=True),
     ],
 }
 
@@ -95,38 +95,36 @@ def conditions_line(conditions: dict[str, Any]) -> str:
     return f"{size} px · {model} · batch {conditions['batch']} · {conditions['dtype']} · {where}"
 
 
-def cost_grid(results: Results) -> Grid | None:
-    """The MACs of every arm by each counter, as ratios to the main figure, and what no counter saw."""
-    rows = []
-    for conditions in results.conditions:
-        for arm in results.arms:
-            cell = results.cell(conditions, arm, "macs")
-            if cell and cell.figure:
-                rows.append(_cost_row(conditions, arm, cell))
-    heads = ["arm", "px", "MACs", "attention", "formula / torch", "torch", "fvcore", "ptflops"]
-    return Grid("MACs by each counter, as a share of the figure above", heads, rows, {}) if rows else None
+def cost_grids(results: Results, conditions: Sequence[dict[str, Any]]) -> list[Grid]:
+    """Under each of the conditions, the MACs of every arm by each counter, as a share of the main figure."""
+    heads = ["MACs by counter", "main figure", "in attention", "torch there", "torch", "fvcore", "ptflops"]
+    grids = []
+    for place in conditions:
+        cells = [(arm, results.cell(place, arm, "macs")) for arm in results.arms]
+        rows = [_cost_row(arm, cell) for arm, cell in cells if cell and cell.figure]
+        if rows:
+            title = f"MACs at {show_img_size(place['img_size'])} px by each counter, as a share of the main figure"
+            grids.append(Grid(title, heads, rows, {}))
+    return grids
 
 
-def _cost_row(conditions: dict[str, Any], arm: str, cell: Cell) -> list[str]:
+def _cost_row(arm: str, cell: Cell) -> list[str]:
     assert cell.figure is not None
     detail, macs = cell.detail, cell.figure.value
     formula, counted = detail["attention_formula"], detail["attention_torch"]
-    shares = [f"{count / macs:.3f}" if count is not None else "failed" for count in detail["counters"].values()]
-    attention = formula if formula is not None else counted
-    agreement = f"{formula / counted:.3f}" if formula and counted else "–"
+    attention = formula or counted
     return [
         arm,
-        show_img_size(conditions["img_size"]),
         show_count(macs),
         show_count(attention) if attention else "–",
-        agreement,
-        *shares,
+        f"{counted / formula:.3f}" if formula and counted else "–",
+        *(f"{count / macs:.3f}" if count is not None else "failed" for count in detail["counters"].values()),
     ]
 
 
 def rich_table(grid: Grid) -> Table:
     """The grid for a terminal of 100 columns. Every text is taken literally, never as markup."""
-    table = Table(title=Text(grid.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for i, head in enumerate(grid.heads):
         table.add_column(head, justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
     for i, row in enumerate(grid.rows):

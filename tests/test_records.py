@@ -1,0 +1,73 @@
+"""The ledger survives what machines do to files."""
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from xbench.errors import UserError
+from xbench.records import Ledger, Record, read_records
+
+
+def record(launch: int = 0, **fields) -> Record:
+    case = {"arm": "xfa", "attn": "xfa", "baseline": None, "control": False, "img_size": [64, 64]}
+    return Record(run="r", study="s", key="k", case=case, metric="latency", unit="ms", launch=launch, **fields)
+
+
+def test_what_is_appended_is_read(tmp_path):
+    ledger = Ledger(tmp_path / "new" / "records.jsonl")
+    kept = [record(1, samples=[1.5, 2.5, 9.0], detail={"a": [1]}), record(2, status="oom", reason="too large")]
+    ledger.append(kept[:1])
+    ledger.append(kept[1:])
+    assert ledger.read() == kept
+    assert kept[0].value == 2.5
+    assert kept[1].value is None
+
+
+def test_a_torn_line_is_skipped_and_the_next_record_is_whole(tmp_path):
+    ledger = Ledger(tmp_path / "records.jsonl")
+    ledger.append([record(1, samples=[1.0])])
+    with ledger.path.open("ab") as file:
+        file.write(b'{"run": "r", "stu')
+    ledger.append([record(2, samples=[2.0])])
+    with pytest.warns(UserWarning, match=r"records.jsonl:2 is not a whole record"):
+        assert [r.launch for r in ledger.read()] == [1, 2]
+
+
+def test_records_of_other_schema_versions_are_readable(tmp_path):
+    path = tmp_path / "records.jsonl"
+    old = {"run": "r", "study": "s", "key": "k", "case": {}, "metric": "macs", "unit": "MACs", "schema": 0}
+    new = {**old, "samples": [1.0], "schema": 99, "a_field_of_the_future": True}
+    path.write_text(json.dumps(old) + "\n" + json.dumps(new) + "\n")
+    found = read_records([path])
+    assert [r.schema for r in found] == [0, 99]
+    assert found[1].samples == [1.0]
+
+
+def _write_many(path, writer):
+    for i in range(50):
+        Ledger(path).append([record(1000 * writer + i, samples=[float(i)] * 50)])
+
+
+def test_writers_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "records.jsonl"
+    writers = [multiprocessing.Process(target=_write_many, args=(path, n)) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sorted(r.launch for r in read_records([path])) == [1000 * n + i for n in range(4) for i in range(50)]
+
+
+def test_a_place_that_cannot_be_written_is_a_user_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write results"):
+        Ledger(tmp_path / "file" / "records.jsonl")
+    with pytest.raises(UserError, match="No space left"):
+        Ledger(Path("/dev/full")).append([record(1, samples=[1.0])])
+
+
+def test_an_unknown_status_is_refused():
+    with pytest.raises(ValueError, match="status"):
+        record(status="fine")

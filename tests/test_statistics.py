@@ -1,0 +1,71 @@
+"""The estimators against simulated launches whose truth is known."""
+
+import numpy as np
+import pytest
+
+from xbench.statistics import Estimate, control_holds, estimate, ratio, verdict
+
+
+def simulate(rng, times: float, launches: int, rounds: int, between: float, drift: float):
+    """Two arms whose true ratio is ``times``; each launch has its own level, and the machine drifts within it."""
+    of, to = {}, {}
+    for launch in range(launches):
+        level = np.exp(drift * rng.standard_normal(rounds).cumsum())
+        bias = np.exp(between * rng.standard_normal(2))
+        of["run", launch] = list(times * bias[0] * level * np.exp(0.01 * rng.standard_normal(rounds)))
+        to["run", launch] = list(bias[1] * level * np.exp(0.01 * rng.standard_normal(rounds)))
+    return of, to
+
+
+@pytest.mark.parametrize("launches", [3, 6, 10])
+def test_interval_covers_the_true_ratio_as_often_as_it_claims(launches):
+    rng = np.random.default_rng(0)
+    found = [ratio(*simulate(rng, 1.3, launches, 7, between=0.02, drift=0.1)) for _ in range(400)]
+    covered = np.mean([e.low <= 1.3 <= e.high for e in found])
+    assert 0.92 <= covered <= 0.98
+
+
+def test_pairing_removes_a_drift_that_hits_both_arms():
+    rng = np.random.default_rng(1)
+    of, to = simulate(rng, 1.1, 6, 9, between=0.0, drift=0.5)
+    assert ratio(of, to).half_width < 0.02
+    assert estimate(of).half_width > 0.1
+
+
+def test_no_false_alarm_between_equals():
+    rng = np.random.default_rng(2)
+    verdicts = [verdict(ratio(*simulate(rng, 1.0, 6, 9, between=0.01, drift=0.1))) for _ in range(300)]
+    assert sum(v in ("higher", "lower") for v in verdicts) == 0
+    assert verdicts.count("equal") > 250
+
+
+def test_verdicts_follow_the_interval():
+    assert verdict(Estimate(1.2, 1.1, 1.3, 6)) == "higher"
+    assert verdict(Estimate(0.8, 0.7, 0.9, 6)) == "lower"
+    assert verdict(Estimate(1.0, 0.97, 1.03, 6)) == "equal"
+    assert verdict(Estimate(1.1, 0.9, 1.3, 6)) == "not shown"
+    assert verdict(Estimate(1.2, 1.1, 1.3, 6, doubtful=True)) == "not shown"
+    assert verdict(ratio({("r", 1): [2.0]}, {("r", 1): [1.0]})) == "not shown", "one launch shows nothing"
+
+
+def test_only_what_both_arms_finished_is_paired():
+    of = {("r", 1): [2.0, 4.0, 100.0], ("r", 2): [2.0], ("s", 1): [50.0]}
+    to = {("r", 1): [1.0, 2.0], ("r", 2): [1.0], ("r", 3): [9.0]}
+    found = ratio(of, to)
+    assert found.value == pytest.approx(2.0)
+    assert found.launches == 2
+    with pytest.raises(ValueError, match="no launch"):
+        ratio({("r", 1): [1.0]}, {("r", 2): [1.0]})
+
+
+def test_mean_and_median_that_disagree_are_doubtful():
+    logs = [0.1 + 0.001 * i for i in range(9)] + [-2.0]
+    found = ratio({("r", i): [float(np.exp(x))] for i, x in enumerate(logs)}, {("r", i): [1.0] for i in range(10)})
+    assert not found.excludes(1.0)
+    assert found.doubtful
+
+
+def test_control_that_leaves_the_effect_fails():
+    assert control_holds(Estimate(1.04, 1.0, 1.08, 6))
+    assert not control_holds(Estimate(1.06, 1.05, 1.07, 6))
+    assert not control_holds(Estimate(0.94, 0.93, 0.95, 6))
