@@ -68,13 +68,15 @@ class CrossFeatureAttention(nn.Module):
         # x: [B, N, C]
         _, tokens, channels = x.shape
         q, context, feature = self.scores(x)
+        context = context * (self.temperature / tokens).view(
+            -1, 1, 1
+        )  # here, so that no half-precision sum grows with N
         value = self.value.weight.view(self.num_heads, self.head_dim, channels)
         value_bias = self.value.bias.view(self.num_heads, 1, self.head_dim)
         proj = self.proj.weight.view(channels, self.num_heads, self.head_dim)
 
         pooled = (context.flatten(1, 2) @ x).unflatten(1, (self.num_heads, self.rank))  # K_c · x: [B, H, r, C]
         mixed = pooled @ value.transpose(1, 2) + context.sum(-1, keepdim=True) * value_bias  # K_c · v: [B, H, r, D]
-        mixed = mixed * (self.temperature / tokens).view(-1, 1, 1)
         mixed = mixed @ proj.permute(1, 2, 0)  # (K_c · v) W_o: [B, H, r, C]
         weights = torch.einsum("bnhd,bhrd->bnhr", q, feature)  # q̂ K_fᵀ
         return torch.baddbmm(self.proj.bias, weights.flatten(2), mixed.flatten(1, 2))

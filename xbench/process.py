@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from xbench.records import Status
@@ -20,12 +19,13 @@ ALLOCATOR_POLICY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD
 PROCESS_POLICY = {**ALLOCATOR_POLICY, "OMP_WAIT_POLICY": "passive", "PYTHONHASHSEED": "0"}
 
 
-@dataclass(frozen=True)
 class ArmError(Exception):
     """The worker of a case can give no more figures, for this reason."""
 
-    status: Status
-    reason: str
+    def __init__(self, status: Status, reason: str):
+        super().__init__(f"{status}: {reason}")
+        self.status = status
+        self.reason = reason
 
 
 def worker_environment(case: Case, memory_limit: int) -> dict[str, str]:
@@ -33,7 +33,7 @@ def worker_environment(case: Case, memory_limit: int) -> dict[str, str]:
     threads = {name: str(case.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     # A CUDA process maps far more than it uses, so the limit is for the CPU only.
     limit = {"XBENCH_MEMORY_LIMIT": str(memory_limit)} if case.device == "cpu" else {}
-    quiet = {"KINETO_LOG_LEVEL": "5", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    quiet = {"KINETO_LOG_LEVEL": "6", "TORCH_CPP_LOG_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
     return {**os.environ, **PROCESS_POLICY, **threads, **limit, **quiet}
 
 
@@ -44,8 +44,9 @@ class ArmProcess:
         self.case = case
         self.time_limit = time_limit
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by stop()
+        # -P: a file in the user's folder must not hide a library.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "xbench.worker"],
+            [sys.executable, "-P", "-m", "xbench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -72,9 +73,9 @@ class ArmProcess:
         except BrokenPipeError:
             raise self._ended() from None
 
-    def receive(self) -> Any:
-        """Waits for the reply to the oldest unanswered request."""
-        reply = self._reply(self.time_limit)
+    def receive(self, extra_seconds: float = 0.0) -> Any:
+        """Waits for the reply to the oldest unanswered request, so much longer than the time limit."""
+        reply = self._reply(self.time_limit + extra_seconds)
         if "status" in reply:
             self.stop()
             raise ArmError(reply["status"], reply["reason"])

@@ -31,6 +31,7 @@ QUICK_ROUNDS = (1, 10, 3.0)
 WARM_UP = (5.0, 2)
 QUICK_WARM_UP = (1.0, 1)
 SECONDS_PER_ARM = 60.0
+START_SECONDS = 120.0  # a worker may take to start, on top of the time limit of a turn
 MEMORY_SHARE = 0.9  # of the memory that is free when the run starts, for one worker
 
 
@@ -301,7 +302,7 @@ class Runner:
                     arms[case].send("build", case=case.flat(), photos=self._photos)
             for case in self._open(group, arms):
                 with self._ending(group, case):
-                    arms[case].receive()
+                    arms[case].receive(extra_seconds=START_SECONDS)
         return arms
 
     def _stop_processes(self) -> None:

@@ -125,7 +125,8 @@ class Worker:
         outputs: list[Tensor] = []
 
         def forward() -> Tensor:
-            outputs[:] = [subject.forward()]
+            outputs.clear()
+            outputs.append(subject.forward())
             return outputs[0]
 
         # On the CPU a first forward has the same peak as later ones, and at high resolution it takes seconds.

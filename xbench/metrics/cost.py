@@ -75,8 +75,8 @@ def count_cost(model: nn.Module, img_size: tuple[int, int], in_chans: int = 3) -
         raise CostError("the model must be on the meta device: build it under `with torch.device('meta')`")
     counts: dict[str, Count | None] = {"torch": None, "fvcore": None, "ptflops": None}
     failures = {}
-    # Without gradients nn.MultiheadAttention takes a fused kernel that every counter sees as nothing. It keeps off it on
-    # the meta device anyway (torch 2.15); with gradients on, other versions do too.
+    # Without gradients nn.MultiheadAttention takes a fused kernel that every counter sees as nothing. On the meta
+    # device it keeps off that kernel anyway (torch 2.15); gradients make sure of it in other versions.
     with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
         # Importing fvcore and tracing warn of deprecated and data-dependent things that do not touch a count.
         warnings.simplefilter("ignore")

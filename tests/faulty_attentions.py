@@ -1,0 +1,76 @@
+"""Attentions that go wrong, each in its own way. Named by import string in tests of the runner."""
+
+import os
+import signal
+import time
+
+import torch
+from torch import Tensor, nn
+
+
+class Faulty(nn.Module):
+    def __init__(self, *, embed_dim: int, qkv_dim: int, num_heads: int):
+        super().__init__()
+        self.proj = nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        # A model on the meta device is only counted; the fault is for the run.
+        return self.proj(x) if x.is_meta else self.fail(x)
+
+    def fail(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class ReturnsNaN(Faulty):
+    def fail(self, x):
+        return self.proj(x) * float("nan")
+
+
+class WrongShape(Faulty):
+    def fail(self, x):
+        return self.proj(x)[:, :1]
+
+
+class KillsItself(Faulty):
+    def fail(self, x):
+        os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+
+class KillsItselfLater(Faulty):
+    """Survives the process that measures memory (9 calls in this skeleton) and dies in the first launch."""
+
+    calls = 0
+
+    def fail(self, x):
+        type(self).calls += 1
+        if type(self).calls > 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.proj(x)
+
+
+class NeedsTooMuch(Faulty):
+    def fail(self, x):
+        return self.proj(x) + torch.ones(2**42).sum()
+
+
+class Hangs(Faulty):
+    def fail(self, x):
+        time.sleep(3600)
+        return x
+
+
+class Raises(Faulty):
+    def fail(self, x):
+        raise ZeroDivisionError("planted\nwith a second line")
+
+
+class Refuses(Faulty):
+    def __init__(self, *, embed_dim: int, qkv_dim: int, num_heads: int):
+        raise ValueError("planted refusal")
+
+
+class PrintsALot(Faulty):
+    def fail(self, x):
+        print('{"result": "not the protocol"}' * 1000, flush=True)
+        return self.proj(x)
