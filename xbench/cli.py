@@ -127,8 +127,6 @@ def compare(
 
         xbench compare --attn xfa mhsa --res 1024
     """
-    from xbench.api import measure
-    from xbench.runner import Limits
     from xbench.study import make_study
 
     study = make_study(
@@ -146,6 +144,10 @@ def compare(
         quick=quick,
         images=images,
     )
+    # After the study was found good: what follows imports for a second.
+    from xbench.api import measure
+    from xbench.runner import Limits
+
     limits = Limits(
         seconds=_positive("--budget", budget),
         memory_bytes=None if memory_limit is None else int(_positive("--memory-limit", memory_limit) * 2**30),
@@ -158,6 +160,9 @@ def compare(
             print(json.dumps(asdict(record)))
     else:
         show(measured, Console(width=None if sys.stdout.isatty() else 100))
+    if isinstance(measured.error, KeyboardInterrupt):
+        console.print("Interrupted. What was finished is kept.")
+        raise typer.Exit(EXIT_INTERRUPTED)
     if measured.error is not None:
         raise measured.error
     if not any(record.samples and record.case for record in measured.results.records):
@@ -218,6 +223,3 @@ def main() -> None:
     except UserError as error:
         errors.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
         sys.exit(EXIT_USER)
-    except KeyboardInterrupt:
-        errors.print("Interrupted. What was finished is kept.")
-        sys.exit(EXIT_INTERRUPTED)

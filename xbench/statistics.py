@@ -80,8 +80,7 @@ def _over_launches(logs: np.ndarray) -> Estimate:
     if len(logs) > 1 and np.ptp(logs) == 0:
         low = high = centre  # launches that repeat exactly have no spread
     elif len(logs) > 1:
-        interval = stats.ttest_1samp(logs, 0.0).confidence_interval(CONFIDENCE)
-        low, high = float(interval.low), float(interval.high)
+        low, high = stats.t.interval(CONFIDENCE, len(logs) - 1, loc=centre, scale=stats.sem(logs))
         median: Any = stats.quantile_test(logs, q=0.0, p=0.5).confidence_interval(CONFIDENCE)
         if math.isfinite(median.low) and math.isfinite(median.high):
             doubtful = (low > 0 or high < 0) != bool(median.low > 0 or median.high < 0)

@@ -4,12 +4,16 @@ import math
 
 from xbench.statistics import Estimate
 
+WIDE = 0.25  # half interval, relative to the value, from which "±" would hide that the interval is not symmetric
+
 
 def show_estimate(figure: Estimate) -> str:
-    """ "602 ±5": value and half interval, rounded where the interval begins; "602 ±?" where no interval is known."""
+    """ "602 ±5", rounded where the interval begins; "1,000 (400–2,500)" where it is wide; "602 ±?" where it is unknown."""
     half = (figure.high - figure.low) / 2
     if not math.isfinite(half):
         return f"{show_number(figure.value, 2)} ±?"
+    if half > WIDE * figure.value:
+        return show_interval(figure)
     decimals = _decimals(half)
     return f"{_fixed(figure.value, decimals)} ±{_fixed(half, decimals)}"
 
@@ -27,9 +31,10 @@ def show_interval(figure: Estimate) -> str:
 
 def show_number(value: float, digits: int) -> str:
     """The value with so many significant digits, thousands separated, never in powers of ten."""
+    value = float(f"{value:.{digits - 1}e}")
     if value == 0:
         return "0"
-    return _fixed(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+    return _fixed(value, digits - 1 - math.floor(math.log10(abs(value))))
 
 
 def show_count(count: float) -> str:
@@ -52,8 +57,8 @@ def _decimals(half: float) -> int:
         return 3
     magnitude = math.floor(math.log10(half))
     leading = half / 10**magnitude
-    return max(0, -magnitude + (1 if leading < 1.95 else 0))
+    return -magnitude + (1 if leading < 1.95 else 0)
 
 
 def _fixed(value: float, decimals: int) -> str:
-    return f"{value:,.{decimals}f}"
+    return f"{round(value, decimals):,.{max(0, decimals)}f}"

@@ -1,0 +1,75 @@
+"""Performer (FAVOR+): linear attention whose random positive features estimate the softmax kernel without bias.
+
+Paper: "Rethinking Attention with Performers", Choromanski et al., arXiv 2009.14794.
+Cost in N tokens: O(N · qkv_dim · features).
+
+Per head, with m random directions ω, orthogonal in groups of D and as long as Gaussian vectors:
+
+    φ(x) = exp(ω x − ‖x‖² / 2) / √m, for x = q / D^¼ and x = k / D^¼, so that E[φ(q) · φ(k)] = exp(q · k / √D)
+    out_i = φ(q_i) · Σ_j φ(k_j) v_jᵀ / (φ(q_i) · Σ_j φ(k_j))
+
+Factors that all of a query's terms share cancel, so φ(q) needs neither ‖q‖² nor m, and exponents are shifted to be at
+most 0: per token for q, per head for k. As in the authors' code φ is raised by ε, which keeps the quotient finite, and
+the shift has no gradient. The directions are drawn once from a fixed seed and never redrawn.
+"""
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from xbench.attention import register_attention
+
+EPSILON = 1e-6
+
+
+def orthogonal_directions(count: int, dim: int, seed: int) -> Tensor:
+    """[count, dim] Gaussian directions, orthogonal within each group of ``dim``, the same on every device and type."""
+    draw = partial(torch.randn, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float64, device="cpu")
+    groups = [torch.linalg.qr(draw(dim, dim)).Q.T for _ in range(-(-count // dim))]
+    return torch.cat(groups)[:count] * draw(count, dim).norm(dim=-1, keepdim=True)
+
+
+@register_attention("performer", paper="arXiv 2009.14794", cost="O(N)")
+class PerformerAttention(nn.Module):
+    """Performer's FAVOR+ attention, positive orthogonal features.
+
+    Args:
+        features: m, the number of random features per head; 0 takes the paper's D · ln D.
+        seed: seed of the random directions.
+    """
+
+    directions: Tensor
+
+    def __init__(self, *, embed_dim: int, qkv_dim: int, num_heads: int, features: int = 0, seed: int = 0):
+        super().__init__()
+        if qkv_dim % num_heads:
+            raise ValueError(f"qkv_dim {qkv_dim} does not divide into {num_heads} heads")
+        if features < 0:
+            raise ValueError(f"features must be at least 0, not {features}")
+        self.num_heads = num_heads
+        head_dim = qkv_dim // num_heads
+        self.features = features or max(1, round(head_dim * math.log(head_dim)))
+        self.qkv = nn.Linear(embed_dim, 3 * qkv_dim)
+        self.proj = nn.Linear(qkv_dim, embed_dim)
+        # The scale D^-¼ of q and k is folded into the directions.
+        directions = orthogonal_directions(self.features, head_dim, seed) * head_dim**-0.25
+        self.register_buffer("directions", directions.to(self.proj.weight))
+
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        # x: [B, N, C]
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)  # [B, H, N, D]
+        q = q @ self.directions.T  # [B, H, N, m]
+        k = k @ self.directions.T - k.square().sum(dim=-1, keepdim=True) / (2 * math.sqrt(k.shape[-1]))
+        q = (q - q.detach().amax(dim=-1, keepdim=True)).exp() + EPSILON
+        k = (k - k.detach().amax(dim=(-2, -1), keepdim=True)).exp() + EPSILON
+        context = k.transpose(-2, -1) @ v  # [B, H, m, D]
+        normaliser = q @ k.sum(dim=-2).unsqueeze(-1)  # [B, H, N, 1]
+        mixed = (q @ context) / normaliser
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+    def macs(self, grid: tuple[int, int]) -> int:
+        tokens = grid[0] * grid[1]
+        embed_dim, qkv_dim = self.proj.out_features, self.proj.in_features
+        return 4 * tokens * qkv_dim * (embed_dim + self.features) + tokens * self.num_heads * self.features
