@@ -36,15 +36,17 @@ class SpatialReductionAttention(nn.Module):
         self.q = nn.Linear(embed_dim, qkv_dim)
         self.kv = nn.Linear(embed_dim, 2 * qkv_dim)
         self.proj = nn.Linear(qkv_dim, embed_dim)
-        self.reduce = nn.Conv2d(embed_dim, embed_dim, ratio, stride=ratio) if ratio > 1 else None
+        # A convolution whose stride is its kernel is a linear map of patches.
+        self.reduce = nn.Linear(ratio**2 * embed_dim, embed_dim) if ratio > 1 else None
         self.norm = nn.LayerNorm(embed_dim) if ratio > 1 else nn.Identity()
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         # x: [B, N, C]
         q = self.q(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, H, N, D]
         if self.reduce is not None:
-            image = F.pad(x.transpose(1, 2).unflatten(2, grid), (0, -grid[1] % self.ratio, 0, -grid[0] % self.ratio))
-            x = self.reduce(image).flatten(2).transpose(1, 2)  # [B, M, C]
+            image = F.pad(x.unflatten(1, grid), (0, 0, 0, -grid[1] % self.ratio, 0, -grid[0] % self.ratio))
+            patches = image.unflatten(2, (-1, self.ratio)).unflatten(1, (-1, self.ratio)).transpose(2, 3)
+            x = self.reduce(patches.flatten(3)).flatten(1, 2)  # [B, M, C]
         k, v = self.kv(self.norm(x)).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         mixed = F.scaled_dot_product_attention(q, k, v)
         return self.proj(mixed.transpose(1, 2).flatten(2))

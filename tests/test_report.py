@@ -1,8 +1,10 @@
 """Numbers, sentences, tables and pages, from records made by hand whose meaning is known."""
 
+import io
 import math
 
 import pytest
+from rich.console import Console
 
 from xbench.records import Record
 from xbench.report.answers import answers, caveats
@@ -35,7 +37,7 @@ def launches(arm: str, values, **fields) -> list[Record]:
     [
         (Estimate(602.4, 597.6, 607.2, 6), "602 ±5"),
         (Estimate(602.4, 600.9, 603.9, 6), "602.4 ±1.5"),
-        (Estimate(3240.1, 2990.0, 3490.2, 6), "3,240 ±250"),
+        (Estimate(3240.1, 2990.0, 3490.2, 6), "3,200 ±300"),
         (Estimate(0.31044, 0.3081, 0.3127, 6), "0.310 ±0.002"),
         (Estimate(5.0, math.nan, math.nan, 1), "5.0 ±?"),
         (Estimate(1042.0, 430.0, 2500.0, 3), "1,000 (400–2,500)"),
@@ -94,8 +96,19 @@ def test_a_failure_is_a_row_with_its_reason():
     assert "oom: killed \\| &lt;b&gt;" in table
     assert "<script>" not in table
     assert all(line.count("|") - line.count("\\|") == len(grid.heads) + 1 for line in table.splitlines())
-    assert rich_table(grid).row_count == 1
+    assert rich_table(grid, 100).row_count == 1
     assert "could not be measured (oom: killed | <b>)" in answers(results)[0]
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_never_loses_the_name():
+    records = [*launches("a_rather_long_name", [10, 11, 12]), make("a_rather_long_name", "macs", [100])]
+    (grid,) = result_grids(Results(records))
+    for width in (100, 50, 40):
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(rich_table(grid, width))
+        text = console.export_text()
+        assert "a_rather_long_name" in text
+        assert ("MACs" in text) == (width > 40)
 
 
 def test_report_links_and_says_how_to_run_again(tmp_path):

@@ -181,7 +181,7 @@ def show(comparison: "Comparison", console: Console) -> None:
     for grid in [*result_grids(results), *cost_grids(results, results.conditions[-1:])]:
         console.print(Text(grid.title, style="bold"))
         if len(grid.spans) < len(grid.rows):
-            console.print(rich_table(grid))
+            console.print(rich_table(grid, console.width))
         for row, text in grid.spans.items():
             console.print(Text(f"  {grid.rows[row][0]}: {text}", style="red"))
     for sentence in answers(results):

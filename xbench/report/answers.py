@@ -40,13 +40,17 @@ def _pair(results: Results, conditions: dict[str, Any], arm: str) -> str:
         if why is not None:
             return f"{label} could not be measured ({why})."
     parts = [_speed(results, conditions, arm)] if results.timed_metrics else []
-    needs = []
+    different, same = [], []
     for metric, thing in (("peak_memory", "peak memory"), ("macs", "MACs"), ("params", "parameters")):
         times = results.ratio(conditions, arm, metric)
-        if times is not None:
-            needs.append(f"{show_number(times.value, 3)} times the {thing}")
-    if needs:
-        parts.append(f"{arm} has {_and(needs)} of {reference}")
+        if times is not None and abs(times.value - 1) >= 0.01:
+            different.append(f"{show_number(times.value, 3)} times the {thing}")
+        elif times is not None:
+            same.append(thing)
+    if different:
+        parts.append(f"{arm} has {_and(different)} of {reference}")
+    if same:
+        parts.append(f"{_and(same)} are within 1%")
     return "; ".join(parts) + "."
 
 

@@ -8,7 +8,7 @@ WIDE = 0.25  # half interval, relative to the value, from which "±" would hide 
 
 
 def show_estimate(figure: Estimate) -> str:
-    """ "602 ±5", rounded where the interval begins; "1,000 (400–2,500)" where it is wide; "602 ±?" where it is unknown."""
+    """ "602 ±5", rounded where the interval begins; "1,000 (400–2,500)" where that is wide; "602 ±?" where unknown."""
     half = (figure.high - figure.low) / 2
     if not math.isfinite(half):
         return f"{show_number(figure.value, 2)} ±?"

@@ -5,11 +5,6 @@ One resolution gives bars, several give lines on log axes. Intervals are drawn a
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
@@ -36,7 +31,8 @@ def plot(results: Results, name: str) -> Figure | None:
         return None
     series = _series(results)
     columns = len(series)
-    figure, axes = plt.subplots(1, columns, figsize=(max(5.2, 4.6 * columns), 3.6), squeeze=False, sharey=True)
+    figure = Figure(figsize=(max(5.2, 4.6 * columns), 3.6), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False, sharey=True)
     for axis, (title, conditions) in zip(axes[0], series.items(), strict=True):
         if len(conditions) == 1:
             _bars(axis, results, conditions[0], metric, scale)
@@ -46,7 +42,6 @@ def plot(results: Results, name: str) -> Figure | None:
     axes[0][0].set_ylabel(label)
     for axis in axes[0]:
         axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
     return figure
 
 
@@ -139,5 +134,4 @@ def save_plots(results: Results, folder: Path) -> list[Path]:
         for suffix in ("png", "svg"):
             figure.savefig(folder / f"{name}.{suffix}", dpi=160)
         saved.append(folder / f"{name}.png")
-        plt.close(figure)
     return saved

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -54,6 +55,9 @@ class Column:
     is_ratio: bool = False
 
 
+# Heads of columns that a narrow terminal does without, the first to go first; report.md has them all.
+SPARED = ["params", "latency ms", "memory ×", "MACs", "in attention", "torch there"]
+
 COLUMNS: dict[str, list[Column]] = {
     "params": [Column("params", "params", lambda e: show_count(e.value))],
     "macs": [Column("macs", "MACs", lambda e: show_count(e.value))],
@@ -97,7 +101,7 @@ def conditions_line(conditions: dict[str, Any]) -> str:
 
 def cost_grids(results: Results, conditions: Sequence[dict[str, Any]]) -> list[Grid]:
     """Under each of the conditions, the MACs of every arm by each counter, as a share of the main figure."""
-    heads = ["MACs by counter", "main figure", "in attention", "torch there", "torch", "fvcore", "ptflops"]
+    heads = ["arm", "main figure", "in attention", "torch there", "torch", "fvcore", "ptflops"]
     grids = []
     for place in conditions:
         cells = [(arm, results.cell(place, arm, "macs")) for arm in results.arms]
@@ -122,14 +126,19 @@ def _cost_row(arm: str, cell: Cell) -> list[str]:
     ]
 
 
-def rich_table(grid: Grid) -> Table:
-    """The grid for a terminal of 100 columns. Every text is taken literally, never as markup."""
+def rich_table(grid: Grid, width: int) -> Table:
+    """The grid for a terminal of so many columns, without those it has no room for. Texts are literal, never markup."""
+    rows = [row for i, row in enumerate(grid.rows) if i not in grid.spans]
+    shown = list(range(len(grid.heads)))
+    for head in SPARED:
+        needed = 1 + sum(3 + max(cell_len(line[i]) for line in [grid.heads, *rows]) for i in shown)
+        if needed > width and head in grid.heads:
+            shown.remove(grid.heads.index(head))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for i, head in enumerate(grid.heads):
-        table.add_column(head, justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
-    for i, row in enumerate(grid.rows):
-        if i not in grid.spans:
-            table.add_row(*map(Text, row))
+    for i in shown:
+        table.add_column(grid.heads[i], justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(row[i]) for i in shown))
     return table
 
 
