@@ -51,8 +51,10 @@ class WindowAttention(nn.Module):
 
     def windows(self, grid: tuple[int, int]) -> tuple[int, int, int, int]:
         """Rows and columns of a window, and rows and columns of windows."""
-        height, width = (min(self.window, side) for side in grid)
-        return height, width, -(-grid[0] // height), -(-grid[1] // width)
+        (height, down), (width, across) = (
+            (side, 1) if side <= self.window else (self.window, -(-side // self.window)) for side in grid
+        )
+        return height, width, down, across
 
     def bias(self, height: int, width: int) -> Tensor:
         """The bias of each pair of tokens of a window, [H, area, area]."""

@@ -62,9 +62,10 @@ class Results:
         return [name for name in METRICS if name in present]
 
     @property
-    def timed_metrics(self) -> list[str]:
-        """The metrics that were sampled in launches."""
-        return [name for name in self.metrics if not METRICS[name].exact]
+    def speed_metric(self) -> str | None:
+        """The sampled metric that speaks for speed: throughput where it was measured; None where nothing was timed."""
+        timed = [name for name in self.metrics if not METRICS[name].exact]
+        return "throughput" if "throughput" in timed else next(iter(timed), None)
 
     @property
     def control(self) -> str | None:
@@ -107,9 +108,9 @@ class Results:
 
     def control_ratio(self, conditions: dict[str, Any]) -> Estimate | None:
         """The reference arm over itself, where a control ran."""
-        if self.control is None or not self.timed_metrics:
+        if self.control is None or self.speed_metric is None:
             return None
-        return self.ratio(conditions, self.control, self.timed_metrics[-1])
+        return self.ratio(conditions, self.control, self.speed_metric)
 
     def trusted(self, conditions: dict[str, Any]) -> bool:
         """False where the control arm came out different from itself."""

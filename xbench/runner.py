@@ -211,7 +211,8 @@ class Runner:
 
     def _ratios(self, group: Group) -> dict[str, Estimate]:
         results = Results(self.records)
-        metric = results.timed_metrics[-1]
+        metric = results.speed_metric
+        assert metric is not None
         labels = [case.arm.label for case in group.cases if case.arm.label != self.study.against]
         found = {label: results.ratio(group.cases[0].conditions, label, metric) for label in labels}
         return {label: estimate for label, estimate in found.items() if estimate}
@@ -237,9 +238,13 @@ class Runner:
                     self.observer.doing(case, f"launch {launch}: round {turn} of {rounds}")
                     for batch in batches:
                         blocks[case][batch].append(arms[case].ask("block", batch=batch))
+        records: list[Record] = []
+        for case in self._open(group, arms):
+            with self._ending(group, case):
+                device = self._device(case, arms[case])
+                records += self._timed_records(case, launch, blocks[case], warm[case], device)
         self._stop_processes()
-        finished = list(self._open(group, arms))
-        self._keep([r for case in finished for r in self._timed_records(case, launch, blocks[case], warm[case])])
+        self._keep(records)
         group.launches = launch
         group.launch_seconds = time.monotonic() - began
 
@@ -253,8 +258,21 @@ class Runner:
         low, high, seconds = QUICK_ROUNDS if self.study.quick else ROUNDS
         return max(low, min(high, int(seconds / max(round_seconds, 1e-9))))
 
-    def _timed_records(self, case: Case, launch: int, blocks: dict[int, list], warm: dict[int, dict]) -> list[Record]:
+    def _device(self, case: Case, process: ArmProcess) -> dict[str, Any]:
+        """On CUDA, device times with a cold L2 cache if they are wanted, and the clock and temperature afterwards."""
+        if case.device != "cuda":
+            return {}
+        with self.clock.counting("model"):
+            wanted = "device_time" in self.study.metrics
+            times = process.ask("device_time") if wanted else []
+        return {"times": times, **process.ask("device")}
+
+    def _timed_records(
+        self, case: Case, launch: int, blocks: dict[int, list], warm: dict[int, dict], device: dict[str, Any]
+    ) -> list[Record]:
         found = []
+        if times := device.pop("times", []):
+            found.append(self._record(case, "device_time", [1e3 * s for s in times], launch, {"device": device}))
         for batch, taken in blocks.items():
             seconds = [block["seconds"] for block in taken]
             detail = {
@@ -265,6 +283,7 @@ class Runner:
                 "involuntary_switches": sum(block["involuntary_switches"] for block in taken),
                 "steal_seconds": sum(block["steal_seconds"] for block in taken),
                 "stall_seconds": sum(block["stall_seconds"] for block in taken),
+                "device": device,
             }
             if batch == 1 and "latency" in self.study.metrics:
                 found.append(self._record(case, "latency", [1e3 * s for s in seconds], launch, detail))

@@ -19,7 +19,10 @@ from xbench.models.sizes import MIN_IMG_SIZE, SIZES, check_input
 DTYPES = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
 MAX_IMG_SIZE = 16384
-DEFAULT_METRICS = ("params", "macs", "latency", "throughput", "peak_memory")
+DEFAULT_METRICS = {
+    "cpu": ("params", "macs", "latency", "throughput", "peak_memory"),
+    "cuda": ("params", "macs", "latency", "throughput", "device_time", "peak_memory"),
+}
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Study:
     dtype: tuple[str, ...] = ("fp32",)
     device: str = "cpu"
     threads: tuple[int, ...] = (1,)
-    metrics: tuple[str, ...] = DEFAULT_METRICS
+    metrics: tuple[str, ...] = DEFAULT_METRICS["cpu"]
     quick: bool = False
     images: str | None = None
     name: str = "compare"
@@ -148,6 +151,8 @@ def make_study(
     _one_of("size", size, SIZES)
     if device == "cuda":
         _cuda_is_here()
+    elif "device_time" in metrics:
+        raise UserError("metric 'device_time' is taken by CUDA's clocks; it needs --device cuda.")
     photo_paths(images)
     study = Study(
         question="If only the attention changes, what happens to cost, speed and memory?",
@@ -160,7 +165,7 @@ def make_study(
         dtype=_unique(dtype),
         device=device,
         threads=_unique(_whole("threads", value, 1, _usable_cpus()) for value in threads) or (physical_cores(),),
-        metrics=_unique(metrics) or DEFAULT_METRICS,
+        metrics=_unique(metrics) or DEFAULT_METRICS[device],
         quick=quick,
         images=images,
     )

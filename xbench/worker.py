@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -104,15 +103,9 @@ class Worker:
     def __init__(self) -> None:
         self.warm: dict[int, timing.WarmUp] = {}
 
-    def build(self, case: dict[str, Any], photos: list[str]) -> dict[str, Any]:
-        start = time.perf_counter()
+    def build(self, case: dict[str, Any], photos: list[str]) -> None:
         self.case = Case.from_flat(case)
         self.subject = Subject(self.case, [Path(photo) for photo in photos])
-        return {
-            "seconds": time.perf_counter() - start,
-            "versions": versions(),
-            "device": device_facts(self.subject.device),
-        }
 
     def cost(self) -> dict[str, Any]:
         with torch.device("meta"):
@@ -150,15 +143,8 @@ class Worker:
     def device_time(self) -> list[float]:
         return timing.device_seconds(self.subject.forward)
 
-
-def versions() -> dict[str, str]:
-    """Versions that can change a figure."""
-    import timm
-
-    found = {"python": sys.version.split()[0], "torch": torch.__version__, "timm": timm.__version__}
-    if torch.version.cuda:
-        found["cuda"] = torch.version.cuda
-    return found
+    def device(self) -> dict[str, Any]:
+        return device_facts(self.subject.device)
 
 
 def device_facts(device: torch.device) -> dict[str, Any]:

@@ -26,6 +26,7 @@ METRICS = {
         Metric("macs", "MACs", "lower", exact=True, label="multiply–accumulates per image"),
         Metric("latency", "ms", "lower", exact=False, label="latency at batch 1"),
         Metric("throughput", "img/s", "higher", exact=False, label="throughput"),
+        Metric("device_time", "ms", "lower", exact=False, label="device time of a batch, L2 cache cold"),
         Metric("peak_memory", "MiB", "lower", exact=True, label="peak memory"),
     )
 }

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from xbench.metrics import METRICS
 from xbench.report.numbers import show_interval, show_number
 from xbench.results import Results
 from xbench.statistics import CONFIDENCE, EFFECT, Estimate, verdict
@@ -39,7 +40,7 @@ def _pair(results: Results, conditions: dict[str, Any], arm: str) -> str:
         why = _why_nothing(results, conditions, label)
         if why is not None:
             return f"{label} could not be measured ({why})."
-    parts = [_speed(results, conditions, arm)] if results.timed_metrics else []
+    parts = [_speed(results, conditions, arm)] if results.speed_metric else []
     different, same = [], []
     for metric, thing in (("peak_memory", "peak memory"), ("macs", "MACs"), ("params", "parameters")):
         times = results.ratio(conditions, arm, metric)
@@ -68,12 +69,12 @@ def _and(parts: list[str]) -> str:
 
 def _speed(results: Results, conditions: dict[str, Any], arm: str) -> str:
     reference = results.against
-    throughput = "throughput" in results.timed_metrics
-    metric = "throughput" if throughput else results.timed_metrics[0]
+    metric = results.speed_metric
+    assert metric is not None
     faster = results.ratio(conditions, arm, metric)
     if faster is None:
         return f"the speed of {arm} and {reference} was not measured side by side"
-    if not throughput:
+    if METRICS[metric].better == "lower":
         faster = _inverse(faster)
     if not results.trusted(conditions):
         return f"nothing can be said of the speed of {arm} and {reference}, because the control failed"
@@ -127,9 +128,9 @@ def caveats(results: Results) -> list[str]:
 
 def _quality(results: Results, conditions: dict[str, Any]) -> list[str]:
     """A sentence for each sign that the machine or an arm was not at rest while it was measured."""
-    if not results.timed_metrics:
+    metric = results.speed_metric
+    if metric is None:
         return []
-    metric = results.timed_metrics[-1]
     flags = []
     details: list[dict[str, Any]] = []
     for arm in results.arms:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from xbench.results import Results
 from xbench.study import show_img_size
@@ -20,6 +20,7 @@ PLOTS = {
     "cost": ("macs", "multiply–accumulates per image [GMACs]", 1e-9),
     "throughput": ("throughput", "throughput [images per second]", 1.0),
     "latency": ("latency", "latency at batch 1 [ms]", 1.0),
+    "device_time": ("device_time", "device time of a batch, cold L2 [ms]", 1.0),
     "memory": ("peak_memory", "peak memory [MiB]", 1.0),
 }
 
@@ -84,8 +85,8 @@ def _lines(axis: Axes, results: Results, conditions: list[dict], metric: str, sc
     for i, arm in enumerate(results.arms):
         cells = [(c, results.cell(c, arm, metric)) for c in conditions]
         points = [(_side(c), cell.figure) for c, cell in cells if cell and cell.figure]
-        if not points:
-            continue
+        missing = [f"{cell.status} at {show_img_size(c['img_size'])}" for c, cell in cells if cell and not cell.figure]
+        label = f"{arm} ({', '.join(missing)})" if missing else arm
         sides = [side for side, _ in points]
         values = [figure.value * scale for _, figure in points]
         below = [max(0.0, (f.value - f.low) * scale) if f.low == f.low else 0.0 for _, f in points]
@@ -94,7 +95,7 @@ def _lines(axis: Axes, results: Results, conditions: list[dict], metric: str, sc
             sides,
             values,
             [below, above],
-            label=arm,
+            label=label,
             color=_colour(results, arm),
             marker=MARKERS[i % len(MARKERS)],
             markersize=4.5,
@@ -106,11 +107,14 @@ def _lines(axis: Axes, results: Results, conditions: list[dict], metric: str, sc
     axis.set_xticks([_side(c) for c in conditions], [show_img_size(c["img_size"]) for c in conditions])
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axis.set_xlabel("resolution [pixels a side]")
-    axis.legend(frameon=False, fontsize=9)
+    if len(results.arms) > len(MARKERS):
+        axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    else:
+        axis.legend(frameon=False, fontsize=9)
 
 
 def _side(conditions: dict) -> float:

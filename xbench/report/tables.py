@@ -56,7 +56,7 @@ class Column:
 
 
 # Heads of columns that a narrow terminal does without, the first to go first; report.md has them all.
-SPARED = ["params", "latency ms", "memory ×", "MACs", "in attention", "torch there"]
+SPARED = ["params", "latency ms", "device ms", "memory ×", "MACs", "in attention", "torch there"]
 
 COLUMNS: dict[str, list[Column]] = {
     "params": [Column("params", "params", lambda e: show_count(e.value))],
@@ -65,6 +65,10 @@ COLUMNS: dict[str, list[Column]] = {
     "throughput": [
         Column("throughput", "img/s", show_estimate),
         Column("throughput", "speed ×", show_interval, is_ratio=True),
+    ],
+    "device_time": [
+        Column("device_time", "device ms", show_estimate),
+        Column("device_time", "device ×", show_interval, is_ratio=True),
     ],
     "peak_memory": [
         Column("peak_memory", "peak MiB", lambda e: f"{e.value:,.0f}"),
