@@ -22,7 +22,7 @@ from xbench.process import PROCESS_POLICY, ArmError, ArmProcess
 from xbench.records import Ledger, Record
 from xbench.results import Results
 from xbench.statistics import EFFECT, Estimate
-from xbench.study import Case, Study
+from xbench.study import CLAIM_LAUNCHES, Case, Study
 
 # Per launch: the least and the most rounds, and the seconds that decide between them.
 ROUNDS = (3, 40, 12.0)
@@ -193,13 +193,18 @@ class Runner:
                     self._advance()
 
     def _worth_a_launch(self, group: Group) -> bool:
-        """Looks at precision and budget only at fixed numbers of launches, so that looking does not bend the result."""
+        """Looks at precision and budget only at fixed numbers of launches, so that looking does not bend the result.
+
+        Without a budget from the user, what a claim needs is always measured, and more only while it is quick.
+        """
         stops = self.study.launches
         if all(case.arm.control for case in group.open):
             return False
         if group.launches not in stops:
             return True
-        if group.launches >= stops[1] and self._precise(group):
+        if group.launches < CLAIM_LAUNCHES and self.limits.seconds is None:
+            return True
+        if group.launches >= CLAIM_LAUNCHES and self._precise(group):
             return False
         following = next(n for n in stops if n > group.launches)
         expected = (following - group.launches) * (group.launch_seconds or 0.0)
@@ -304,8 +309,7 @@ class Runner:
                 )
 
     def _planned(self, group: Group) -> int:
-        stops = self.study.launches
-        return max(group.launches, stops[min(1, len(stops) - 1)])
+        return max(group.launches, min(CLAIM_LAUNCHES, self.study.launches[-1]))
 
     # Processes
 

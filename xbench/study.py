@@ -19,6 +19,7 @@ from xbench.models.sizes import MIN_IMG_SIZE, SIZES, check_input
 DTYPES = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
 MAX_IMG_SIZE = 16384
+LOOK_LAUNCHES, CLAIM_LAUNCHES, GATE_LAUNCHES = 3, 6, 10
 DEFAULT_METRICS = {
     "cpu": ("params", "macs", "latency", "throughput", "peak_memory"),
     "cuda": ("params", "macs", "latency", "throughput", "device_time", "peak_memory"),
@@ -96,7 +97,7 @@ class Study:
     @property
     def launches(self) -> tuple[int, ...]:
         """Numbers of launches at which the run looks at the intervals and may stop."""
-        return (3,) if self.quick else (3, 6, 10)
+        return (LOOK_LAUNCHES,) if self.quick else (LOOK_LAUNCHES, CLAIM_LAUNCHES, GATE_LAUNCHES)
 
     @property
     def timed(self) -> bool:

@@ -6,11 +6,10 @@ from xbench.metrics import METRICS
 from xbench.report.numbers import show_interval, show_number
 from xbench.results import Results
 from xbench.statistics import CONFIDENCE, EFFECT, Estimate, verdict
-from xbench.study import show_img_size
+from xbench.study import CLAIM_LAUNCHES, show_img_size
 
 # Shares of the measured time above which the machine's interference is worth a word.
 STEAL_SHARE, STALL_SHARE = 0.02, 0.25
-CLAIM_LAUNCHES = 6
 
 
 def answers(results: Results) -> list[str]:
