@@ -9,12 +9,17 @@ import timm
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
+from torch.torch_version import TorchVersion
 
 from xbench.metrics.cost import TOLERANCE, CostError, count_cost, count_params
 from xbench.metrics.memory import allocations, peak_of
 from xbench.models.layers import XFLayer
 from xbench.models.xformer import XFormer
 
+# Seen with 2.9 and 2.11: tracing a convolution on the meta device is not implemented, so fvcore's count is missing there.
+fvcore_counts_convolutions = pytest.mark.skipif(
+    TorchVersion(torch.__version__) < (2, 12), reason="this torch cannot trace convolutions on the meta device"
+)
 VARIANTS = ("mhsa", "mhsa-sdpa", "separable", "xfa", "xfa:rank=4,kernel=5")
 WIDTH = 96
 
@@ -120,6 +125,7 @@ def test_a_timm_model_has_torchs_count_and_no_attention_of_ours():
     assert cost.params == pytest.approx(5.58e6, rel=0.01)
 
 
+@fvcore_counts_convolutions
 @pytest.mark.parametrize("attn", ["mhsa", "separable", "xfa"])
 def test_counters_cross_check(attn):
     cost = count_cost(on_meta(XFormer, attn), (256, 320))
@@ -131,6 +137,7 @@ def test_counters_cross_check(attn):
         assert cost.counters["fvcore"] == cost.counters["torch"]
 
 
+@fvcore_counts_convolutions
 def test_what_a_counter_misses_is_said():
     cost = count_cost(on_meta(XFormer, "mhsa-sdpa"), (512, 512))
     assert cost.counters["fvcore"] < 0.8 * cost.macs
