@@ -27,8 +27,10 @@ EPSILON = 1e-6
 def orthogonal_directions(count: int, dim: int, seed: int) -> Tensor:
     """[count, dim] Gaussian directions, orthogonal within each group of ``dim``, the same on every device and type."""
     draw = partial(torch.randn, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float64, device="cpu")
-    groups = [torch.linalg.qr(draw(dim, dim)).Q.T for _ in range(-(-count // dim))]
-    return torch.cat(groups)[:count] * draw(count, dim).norm(dim=-1, keepdim=True)
+    q, r = torch.linalg.qr(draw(-(-count // dim), dim, dim))
+    # QR alone fixes the signs of q, which are then not uniform, and the estimate is biased.
+    directions = (q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)).transpose(-2, -1).flatten(0, 1)
+    return directions[:count] * draw(count, dim).norm(dim=-1, keepdim=True)
 
 
 @register_attention("performer", paper="arXiv 2009.14794", cost="O(N)")

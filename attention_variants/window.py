@@ -93,10 +93,10 @@ class WindowAttention(nn.Module):
         grid: tuple[int, int], padded: tuple[int, int], shifts: tuple[int, ...], device: torch.device
     ) -> Tensor:
         """A number for each token of the padded grid, unequal where two tokens of a rolled window must not meet."""
-        rows, cols = (
-            (place < shift).long() + 2 * (place >= side)
-            for side, shift, place in zip(grid, shifts, (torch.arange(n, device=device) for n in padded), strict=True)
-        )
+        rows, cols = (torch.arange(side, device=device) for side in padded)
+        # Along each axis: 1 where the roll wraps around, 2 in the padding, 0 elsewhere.
+        rows = (rows < shifts[0]).long() + 2 * (rows >= grid[0])
+        cols = (cols < shifts[1]).long() + 2 * (cols >= grid[1])
         return 3 * rows[:, None] + cols
 
     def macs(self, grid: tuple[int, int]) -> int:

@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from xbench import attention
-from xbench.attention import build_attention, catalogue, parse_attention, register_attention
+from xbench.attention import build_attention, catalogue, parse_attention, register_attention, survey
 from xbench.errors import UserError
 
 WIDTHS = {"embed_dim": 24, "qkv_dim": 16, "num_heads": 4}
@@ -136,8 +136,12 @@ def test_entry_point_of_an_installed_package(plugin):
 
 def test_entry_point_cannot_take_a_name_that_exists(plugin):
     plugin("xfa")
-    with pytest.raises(UserError, match=r"two attentions are called 'xfa'.*halving:Halve"):
-        catalogue()
+    assert catalogue()["xfa"].target == "attention_variants.xfa:CrossFeatureAttention"
+    with pytest.warns(UserWarning, match=r"the one of halving 1.0 is halving:Halve"):
+        assert type(build_attention("xfa", **WIDTHS)).__name__ == "CrossFeatureAttention"
+    (row,) = [info for info in survey() if info.owner]
+    assert (row.name, row.owner) == ("xfa", "halving 1.0")
+    assert "name this one halving:Halve" in row.problem
 
 
 def test_duplicate_registration_raises(monkeypatch):

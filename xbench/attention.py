@@ -10,29 +10,27 @@ An attention is an ``nn.Module`` with
 B counts sequences: with patch size p the skeleton forms one sequence per position inside the patch, p² per image.
 
 Built-in attentions are found by *reading* the files of ``attention_variants`` and imported only when built, because
-importing torch takes seconds and ``xbench list`` should not.
+importing torch takes seconds and ``xbench list`` should not. What comes from outside is loaded by ``plugins``, and
+classes that were not written for this contract are brought onto it by ``adapter``.
 """
 
 import ast
-import importlib
 import inspect
-import os
-import sys
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from xbench import plugins
 from xbench.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
 
 BUILT_IN_PACKAGE = "attention_variants"
-ENTRY_POINT_GROUP = "xbench.attention"
 SKELETON_ARGUMENTS = ("embed_dim", "qkv_dim", "num_heads")
 
 AttentionClass = TypeVar("AttentionClass", bound=type)
@@ -42,7 +40,8 @@ AttentionClass = TypeVar("AttentionClass", bound=type)
 class AttentionInfo:
     """What ``xbench list`` says of an attention.
 
-    ``options`` maps an option's name to its default; ``target`` is the "package.module:Class" to import.
+    ``options`` maps an option's name to its default; ``target`` is the "package.module:Class" to import. ``owner`` is
+    the installed package that brings it, and ``problem`` why it cannot be used.
     """
 
     name: str
@@ -51,6 +50,8 @@ class AttentionInfo:
     paper: str = ""
     cost: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    owner: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,11 @@ def _signature_options(cls: type) -> dict[str, Any]:
 def catalogue() -> dict[str, AttentionInfo]:
     """Every attention known by name: built in, registered in this process, or brought by an installed package.
 
+    Of what a package brings, only the name and where it lies are known: it is not imported. A name that exists
+    already stays what it was; see ``survey``. A name that two packages claim has a ``problem``.
+
     Raises:
-        UserError: two of them claim one name.
+        UserError: a class registered in this process has the name of a built-in attention.
     """
     known = dict(_built_in())
     for name, cls in _registered.items():
@@ -158,19 +162,43 @@ def catalogue() -> dict[str, AttentionInfo]:
         if name in known and known[name].target != info.target:
             raise UserError(f"two attentions are called '{name}': {known[name].target} and {info.target}")
         known[name] = info
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name in known and known[point.name].target != point.value:
-            other = known[point.name].target
-            raise UserError(f"two attentions are called '{point.name}': {other} and {point.value}")
-        known.setdefault(point.name, AttentionInfo(name=point.name, target=point.value))
+    for name, points in plugins.installed().items():
+        if name not in known:
+            claims = " and ".join(f"{point.value} of {plugins.owner(point)}" for point in points)
+            problem = f"two packages claim this name: {claims}. Name one so." if len(points) > 1 else ""
+            known[name] = AttentionInfo(name, points[0].value, owner=plugins.owner(points[0]), problem=problem)
     return known
 
 
+def survey() -> list[AttentionInfo]:
+    """The catalogue by name, with what packages bring imported and described; what cannot be used has a ``problem``."""
+    known = catalogue()
+    rows = [_describe_plugin(info) if info.owner else info for info in known.values()]
+    for name, points in plugins.installed().items():
+        for point in points:
+            if _shadowed(name, point):
+                problem = f"'{name}' is {known[name].target}; name this one {point.value}."
+                rows.append(AttentionInfo(name, point.value, owner=plugins.owner(point), problem=problem))
+    return sorted(rows, key=lambda info: info.name)
+
+
+def _shadowed(name: str, point: Any) -> bool:
+    """Whether an entry point's name means something else: not it, nor the class it gives, registered on import."""
+    if name in _built_in():
+        return _built_in()[name].target != point.value
+    try:
+        return name in _registered and plugins.load(point.value) is not _registered[name]
+    except UserError:
+        return True
+
+
 def parse_attention(text: str) -> AttentionSpec:
-    """Parses "name", "name:option=value,…", "package.module:Class" or "package.module:Class:option=value,…".
+    """Parses "name", "package.module:Class" or "folder/file.py:Class", each with or without ":option=value,…".
+
+    A plug-in that an installed package announces and that cannot be imported parses too; building it fails.
 
     Raises:
-        UserError: unknown name or option, or a value that is not of the option's type.
+        UserError: unknown name or option, a value that is not of the option's type, or a class that cannot be imported.
     """
     name, _, tail = text.rpartition(":")
     if not name or "=" not in tail:
@@ -183,6 +211,8 @@ def parse_attention(text: str) -> AttentionSpec:
             raise UserError(f"attention '{text}': write options as name=value, separated by commas; got '{part}'.")
         # The widths belong to the skeleton, but the number of heads may be asked for here.
         allowed = {**info.options, "num_heads": info.options.get("num_heads", 4)}
+        if info.problem:
+            allowed.setdefault(key, None)
         if key not in allowed:
             raise unknown_name(f"option of attention '{name}'", key, allowed)
         options[key] = _option_value(text, key, value, allowed[key])
@@ -201,49 +231,75 @@ def _option_value(text: str, key: str, value: str, default: Any) -> Any:
         except ValueError:
             word = "a whole number" if kind is int else "a number"
             raise UserError(f"attention '{text}': {key} must be {word}, not '{value}'.") from None
+    if default is None:
+        try:
+            return ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            return value
     return value
 
 
 def _describe(name: str) -> AttentionInfo:
     known = catalogue()
-    if name in _built_in() or name in _registered:
-        return known[name]
-    target = known[name].target if name in known else name
-    if ":" not in target:
-        raise unknown_name("attention", name, known)
-    # The options of a plug-in or of an import string are known only once it is imported.
-    return AttentionInfo(name=name, target=target, options=_signature_options(_import(target)))
+    info = known.get(name)
+    if info is None:
+        if ":" not in name and not plugins.is_file(name):
+            raise unknown_name("attention", name, known)
+        return AttentionInfo(name, name, options=_outside_options(plugins.load(name)))
+    if info.owner:
+        return _describe_plugin(info)
+    for point in plugins.installed().get(name, []):
+        if _shadowed(name, point):
+            warnings.warn(
+                f"'{name}' is {info.target}; the one of {plugins.owner(point)} is {point.value}", stacklevel=2
+            )
+    return info
+
+
+def _describe_plugin(info: AttentionInfo) -> AttentionInfo:
+    """What a package brings, in full: imported, unless it is known to be unusable. A failure becomes its problem."""
+    if info.problem:
+        return info
+    try:
+        cls = plugins.load(info.target)
+    except UserError as error:
+        return replace(info, problem=str(error))
+    own = getattr(cls, "attention_info", AttentionInfo("", "", summary=(inspect.getdoc(cls) or "").partition("\n")[0]))
+    return replace(info, summary=own.summary, paper=own.paper, cost=own.cost, options=_outside_options(cls))
+
+
+def _outside_options(cls: Any) -> dict[str, Any]:
+    """Options of a class from outside. One without a default, which the skeleton may not know to fill, is None here."""
+    try:
+        parameters = inspect.signature(cls).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return {p.name: None if p.default is p.empty else p.default for p in named if p.name not in SKELETON_ARGUMENTS}
 
 
 def attention_sources(text: str) -> list[Path]:
-    """The files that define an attention: its own, and those of other built-in attentions that it builds on."""
-    waiting, found = [_describe(parse_attention(text).name).target.partition(":")[0]], {}
-    while waiting:
-        module = waiting.pop()
-        spec = find_spec(module)
-        if module in found or spec is None or not spec.origin or not Path(spec.origin).is_file():
-            continue
-        found[module] = Path(spec.origin)
-        for node in ast.walk(ast.parse(found[module].read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{BUILT_IN_PACKAGE}."):
-                waiting.append(str(node.module))
-    return list(found.values())
+    """The files that define an attention: its class's, its bases', and what they import from beside them.
+
+    Nothing for a plug-in that cannot be imported.
+    """
+    info = _describe(parse_attention(text).name)
+    if info.problem:
+        return []
+    package = Path(str(find_spec(BUILT_IN_PACKAGE).origin)).parent  # type: ignore[union-attr]
+    if info.name in _built_in():
+        files = [package / f"{info.target.partition(':')[0].rpartition('.')[2]}.py"]
+    else:
+        files = plugins.class_files(_registered.get(info.name) or plugins.load(info.target))
+    return plugins.with_imports(files, package)
 
 
-def _import(target: str) -> "type[nn.Module]":
-    module_name, _, class_name = target.partition(":")
-    # An installed script does not look in the folder it is called from, where a user's own file often lies.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise UserError(f"attention '{target}': importing '{module_name}' failed: {error!r}") from error
-    cls = getattr(module, class_name, None)
-    if cls is None:
-        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        raise unknown_name(f"class in module '{module_name}'", class_name, classes)
-    return cls
+def attention_origin(text: str) -> dict[str, str]:
+    """Whose code an attention from outside is, {distribution: version} or {file: hash}; nothing for a built-in one."""
+    info = _describe(parse_attention(text).name)
+    if info.problem or info.name in _built_in() or info.name in _registered:
+        return dict([info.owner.rsplit(" ", 1)]) if info.owner else {}
+    return plugins.origin(info.target)
 
 
 def attention_class(spec: "str | AttentionSpec | type[nn.Module]") -> "type[nn.Module]":
@@ -255,7 +311,10 @@ def attention_class(spec: "str | AttentionSpec | type[nn.Module]") -> "type[nn.M
     if inspect.isclass(spec):
         return spec
     parsed = parse_attention(spec) if isinstance(spec, str) else spec
-    cls = _registered.get(parsed.name) or _import(_describe(parsed.name).target)
+    info = _describe(parsed.name)
+    if info.problem:
+        raise UserError(f"attention '{parsed.name}' of {info.owner} cannot be used: {info.problem}")
+    cls = _registered.get(parsed.name) or plugins.load(info.target)
     from torch import nn
 
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
@@ -268,14 +327,22 @@ def build_attention(
 ) -> "nn.Module":
     """An attention for ``embed_dim`` channels, as the spec describes it. The spec's own ``num_heads`` goes first.
 
+    A class that does not take the contract's three widths is wrapped, see ``adapter``.
+
     Raises:
-        UserError: see ``parse_attention``; or the class refuses its arguments.
+        UserError: see ``parse_attention``; or the class refuses its arguments, or cannot be adapted.
     """
     parsed = parse_attention(spec) if isinstance(spec, str) else spec
     options = {} if inspect.isclass(parsed) else dict(parsed.options)
-    arguments = {"embed_dim": embed_dim, "qkv_dim": qkv_dim, "num_heads": num_heads, **options}
+    widths = {"embed_dim": embed_dim, "qkv_dim": qkv_dim, "num_heads": num_heads}
+    widths.update((key, options.pop(key)) for key in SKELETON_ARGUMENTS if key in options)
+    name = parsed.__name__ if inspect.isclass(parsed) else str(parsed)
+    cls = attention_class(parsed)
+    from xbench.adapter import adapt, on_contract
+
+    if not on_contract(cls):
+        return adapt(cls, name, widths, options)
     try:
-        return attention_class(parsed)(**arguments)
-    except (TypeError, ValueError) as error:
-        name = parsed.__name__ if inspect.isclass(parsed) else parsed
-        raise UserError(f"attention '{name}' cannot be built with {arguments}: {error}") from error
+        return cls(**widths, **options)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise UserError(f"attention '{name}' cannot be built with {widths | options}: {error}") from error

@@ -16,7 +16,7 @@ from xbench.metrics.memory import allocations, peak_of
 from xbench.models.layers import XFLayer
 from xbench.models.xformer import XFormer
 
-# Seen with 2.9 and 2.11: tracing a convolution on the meta device is not implemented, so fvcore's count is missing there.
+# Seen with 2.9 and 2.11: a convolution on the meta device cannot be traced, so fvcore's count is missing there.
 fvcore_counts_convolutions = pytest.mark.skipif(
     TorchVersion(torch.__version__) < (2, 12), reason="this torch cannot trace convolutions on the meta device"
 )
@@ -60,8 +60,10 @@ class CountsZero(Planted):
     def forward(self, x, grid):
         return x * 2
 
+
+class Elementwise(CountsZero):
     def macs(self, grid):
-        return grid[0] * grid[1]
+        return grid[0] * grid[1] * WIDTH
 
 
 class CannotBeTraced(Planted):
@@ -159,6 +161,12 @@ def test_json():
 def test_an_attention_that_counts_as_zero_is_an_error(attn, words):
     with pytest.raises(CostError, match=words):
         count_cost(on_meta(OneLayer, attn), (8, 8), in_chans=WIDTH)
+
+
+def test_elementwise_work_that_only_the_formula_states_is_believed_and_said():
+    cost = count_cost(on_meta(OneLayer, Elementwise), (8, 8), in_chans=WIDTH)
+    assert cost.attention_formula == 64 * WIDTH
+    assert "torch counts 0.000 × the attention's closed formula" in cost.disagreements
 
 
 def test_a_model_on_a_real_device_is_refused():

@@ -115,20 +115,22 @@ def count_cost(model: nn.Module, img_size: tuple[int, int], in_chans: int = 3) -
 
 
 def _formula(call: AttentionCall, attention: nn.Module) -> int | None:
-    """The closed formula for all sequences of the call; None if the attention has none."""
+    """The closed formula for all sequences of the call; None if the attention has none.
+
+    A formula that states work where torch counts none is believed, because torch has no rule for elementwise products
+    and pooling; the difference shows among the disagreements.
+    """
     closed_form = getattr(attention, "macs", None)
-    stated = "has no macs() of its own"
-    macs = None
-    if closed_form is not None:
-        try:
-            macs = call.sequences * int(closed_form(call.grid))
-        except Exception as error:
-            raise CostError(f"attention '{call.name}': macs({call.grid}) failed: {_reason(error)}") from error
-        stated = f"states {macs} multiply–accumulates"
-        if macs <= 0:
-            raise CostError(f"attention '{call.name}' {stated}; an attention that counts as zero is an error")
-    if call.macs == 0:
-        raise CostError(f"attention '{call.name}' {stated} and torch counts none in it")
+    if closed_form is None:
+        if call.macs == 0:
+            raise CostError(f"attention '{call.name}' has no macs() of its own and torch counts none in it")
+        return None
+    try:
+        macs = call.sequences * int(closed_form(call.grid))
+    except Exception as error:
+        raise CostError(f"attention '{call.name}': macs({call.grid}) failed: {_reason(error)}") from error
+    if macs <= 0:
+        raise CostError(f"attention '{call.name}' states {macs} multiply–accumulates, which no attention has")
     return macs
 
 

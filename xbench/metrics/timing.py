@@ -16,9 +16,7 @@ from statistics import median
 import torch
 
 BLOCK_SECONDS = 0.02
-CACHE_WARM_SECONDS = (
-    0.1  # iterations shorter than this get one untimed iteration per block: another process ran between
-)
+CACHE_WARM_SECONDS = 0.1  # a block of shorter iterations begins with an untimed one: another process ran in between
 WARM_UP_SECONDS = 5.0
 MIN_WARM_UP = 2
 AGREEMENT = 0.05
