@@ -1,5 +1,6 @@
 """The whole line from study to records, with arms that fail in every way beside arms that do not."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -107,6 +108,32 @@ def test_report_and_plots_lie_in_the_folder(comparison):
         assert (comparison.folder / "plots" / f"{name}.svg").read_text().startswith("<?xml")
         assert f"plots/{name}.png" in report
     assert comparison.plot("throughput").axes[0].get_ylabel() == "throughput [images per second]"
+
+
+def test_a_run_again_measures_only_what_is_missing(comparison, tmp_path, monkeypatch):
+    lines = (comparison.folder / "records.jsonl").read_text().splitlines(keepends=True)
+    records = [json.loads(line) for line in lines]
+    ledger = Ledger(tmp_path / "records.jsonl")
+    ledger.path.write_text("".join(lines))
+
+    def no_process(*args):
+        raise AssertionError("nothing is missing")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("xbench.runner.ArmProcess", no_process)
+        Runner(comparison.study, ledger).run()
+
+    lost = {
+        n for n, r in enumerate(records) if r["metric"] == "macs" or (r["launch"] == 2 and r["case"]["arm"] == "xfa")
+    }
+    ledger.path.write_text("".join(line for n, line in enumerate(lines) if n not in lost))
+    again = Runner(comparison.study, ledger)
+    again.run()
+    new = [record for record in ledger.read() if record.run == again.run_id]
+    assert {record.metric for record in new if not record.launch} == {"macs"}
+    assert len(new) == 4 + 2 * 2 * 2, "four counts, and for each size one launch of both arms with both metrics"
+    frame = Results(again.records).frame
+    assert (frame[frame.metric == "latency"].launches == 3).all()
 
 
 def test_samples_of_the_arms_are_paired_by_round(comparison):

@@ -115,7 +115,10 @@ def compare(
     ] = None,
     time_limit: Annotated[float, typer.Option(help="Seconds one answer of a worker may take.")] = 600.0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results. Default: a new one in results/runs.")
+        Path | None,
+        typer.Option(
+            help="Folder for the results; what it holds is not measured again. Default: a new one in results/runs."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the records as JSON lines on standard output, nothing else.")

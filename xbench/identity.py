@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -62,6 +63,12 @@ def case_key(case: Case, metric: str, policy: dict[str, str]) -> str:
     asked = {key: value for key, value in case.flat().items() if key not in ("arm", "control")}
     identity = [metric, asked, policy, machine(case.device), versions(), source_hash(case.arm.attn)]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """Where a figure comes from, as fields of its record."""
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"machine": machine(device), "versions": versions(), "commit": commit(), "time": time}
 
 
 @cache

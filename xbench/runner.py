@@ -1,4 +1,4 @@
-"""Study → plan → workers → records. The only loop over cases.
+"""Study → plan → workers → records. The only loop over cases. What the ledger already holds is not measured again.
 
 Exact figures come first, each case in a process of its own. Then come launches: fresh processes, one per arm of a
 comparison group, which take turns in random order, block by block. A launch is in the ledger before the next begins.
@@ -10,19 +10,19 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
 from xbench.data.photos import photo_paths
-from xbench.identity import case_key, commit, machine, versions
+from xbench.identity import case_key, provenance
 from xbench.metrics import METRICS
 from xbench.process import PROCESS_POLICY, ArmError, ArmProcess
 from xbench.records import Ledger, Record
 from xbench.results import Results
 from xbench.statistics import EFFECT, Estimate
 from xbench.study import CLAIM_LAUNCHES, Case, Study
+from xbench.watch import Clock, Observer, Progress, Silent
 
 # Per launch: the least and the most rounds, and the seconds that decide between them.
 ROUNDS = (3, 40, 12.0)
@@ -47,72 +47,16 @@ class Limits:
     turn_seconds: float = 600.0
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far one comparison group is: launches done and planned, ratios so far, and seconds left for the whole run."""
-
-    conditions: dict[str, Any]
-    launch: int
-    planned: int
-    ratios: dict[str, Estimate]
-    seconds_left: float | None
-
-
-class Observer(Protocol):
-    """Sees what a run does while it does it."""
-
-    def doing(self, case: Case, what: str) -> None: ...
-
-    def advanced(self, progress: Progress) -> None: ...
-
-    def recorded(self, records: list[Record]) -> None: ...
-
-
-class Silent:
-    """An observer that shows nothing."""
-
-    def doing(self, case: Case, what: str) -> None:
-        pass
-
-    def advanced(self, progress: Progress) -> None:
-        pass
-
-    def recorded(self, records: list[Record]) -> None:
-        pass
-
-
-@dataclass
-class Clock:
-    """Where the run's time went, in seconds: process start, model execution, and all of it."""
-
-    start: float = 0.0
-    model: float = 0.0
-    began: float = field(default_factory=time.monotonic)
-
-    @contextmanager
-    def counting(self, what: str) -> Iterator[None]:
-        before = time.monotonic()
-        try:
-            yield
-        finally:
-            setattr(self, what, getattr(self, what) + time.monotonic() - before)
-
-    @property
-    def total(self) -> float:
-        return time.monotonic() - self.began
-
-    @property
-    def overhead(self) -> float:
-        """Share of the time that is neither process start nor model execution."""
-        return max(0.0, 1 - (self.start + self.model) / self.total)
-
-
 @dataclass
 class Group:
-    """Cases that differ in the arm only. A case that can give no more figures leaves ``open``."""
+    """Cases that differ in the arm only. A case that can give no more figures leaves ``open``.
+
+    ``done`` holds (arm, metric) of the exact figures that are there; ``launches`` counts those that every arm finished.
+    """
 
     cases: list[Case]
     open: list[Case]
+    done: set[tuple[str, str]] = field(default_factory=set)
     launches: int = 0
     launch_seconds: float | None = None
     step_seconds: dict[str, float] = field(default_factory=dict)
@@ -133,6 +77,7 @@ class Runner:
         self._memory_limit = self.limits.memory_bytes or int(psutil.virtual_memory().available * MEMORY_SHARE)
         self._order = random.Random(self.run_id)
         self._groups = [self._group(cases) for cases in study.groups()]
+        self._take_over(ledger.read())
         self._seconds = self.limits.seconds or SECONDS_PER_ARM * sum(len(group.cases) for group in self._groups)
         self._processes: list[ArmProcess] = []
 
@@ -142,6 +87,29 @@ class Runner:
             again = replace(reference.arm, label=f"{reference.arm.label} (control)", control=True)
             cases = [*cases, replace(reference, arm=again)]
         return Group(cases, open=list(cases))
+
+    def _take_over(self, held: list[Record]) -> None:
+        """Counts as done what an earlier run of the same case, code and machine left in the ledger.
+
+        A launch counts when every arm finished it: only then are its samples paired.
+        """
+        for group in self._groups:
+            asked = [(case, name) for case in group.cases for name in self.study.metrics]
+            keys = {(case.arm.label, name): self._key(case, name) for case, name in asked}
+            launches: dict[tuple[str, int], list[Record]] = {}
+            for record in held:
+                place = record.case.get("arm", ""), record.metric
+                if record.status == "ok" and keys.get(place) == record.key:
+                    if METRICS[record.metric].exact:
+                        group.done.add(place)
+                        self.records.append(record)
+                    else:
+                        launches.setdefault((record.run, record.launch), []).append(record)
+            timed = {place for place in keys if not METRICS[place[1]].exact}
+            for records in launches.values():
+                if {(record.case["arm"], record.metric) for record in records} == timed:
+                    group.launches += 1
+                    self.records += records
 
     def run(self) -> list[Record]:
         """Measures everything and returns the records, which the ledger already holds.
@@ -161,25 +129,31 @@ class Runner:
     # Exact figures
 
     def _measure_exact(self, group: Group) -> None:
-        wanted = [name for name in self.study.metrics if METRICS[name].exact]
-        arms = self._start(group, [case for case in group.cases if not case.arm.control])
-        if "macs" in wanted or "params" in wanted:
-            for case in self._open(group, arms):
-                with self._ending(group, case):
-                    self.observer.doing(case, "counting parameters and MACs")
-                    arms[case].send("cost")
-            for case in self._open(group, arms):
-                with self._ending(group, case):
-                    cost = arms[case].receive()
-                    found = [name for name in ("params", "macs") if name in wanted]
-                    self._keep([self._record(case, name, [cost[name]], detail=cost) for name in found])
+        exact = [name for name in self.study.metrics if METRICS[name].exact]
+        wanted = {
+            case: [name for name in exact if (case.arm.label, name) not in group.done]
+            for case in group.cases
+            if not case.arm.control
+        }
+        arms = self._start(group, [case for case, names in wanted.items() if names or not group.launches])
+        counted = [case for case in arms if {"params", "macs"} & set(wanted[case])]
+        for case in self._open(group, counted):
+            with self._ending(group, case):
+                self.observer.doing(case, "counting parameters and MACs")
+                arms[case].send("cost")
+        for case in self._open(group, counted):
+            with self._ending(group, case):
+                cost = arms[case].receive()
+                found = [name for name in ("params", "macs") if name in wanted[case]]
+                self._keep([self._record(case, name, [cost[name]], detail=cost) for name in found])
+        # Also where memory is not asked for: this run finds out whether the output is whole.
         for case in self._open(group, arms):
             with self._ending(group, case), self.clock.counting("model"):
                 self.observer.doing(case, "measuring peak memory")
                 began = time.monotonic()
                 peak = arms[case].ask("memory")
                 group.step_seconds[case.arm.label] = time.monotonic() - began
-                if "peak_memory" in wanted:
+                if "peak_memory" in wanted[case]:
                     self._keep([self._record(case, "peak_memory", [peak["total"] / 2**20], detail=peak)])
             arms[case].stop()
 
@@ -353,13 +327,16 @@ class Runner:
 
     # Records
 
+    def _key(self, case: Case, metric: str) -> str:
+        return case_key(case, metric, PROCESS_POLICY)
+
     def _record(
         self, case: Case, metric: str, samples: list[float], launch: int = 0, detail: dict[str, Any] | None = None
     ) -> Record:
         return Record(
             run=self.run_id,
             study=self.study.name,
-            key=case_key(case, metric, PROCESS_POLICY),
+            key=self._key(case, metric),
             case=case.flat(),
             metric=metric,
             unit=METRICS[metric].unit,
@@ -367,7 +344,7 @@ class Runner:
             launch=launch,
             samples=samples,
             detail=detail or {},
-            **self._provenance(),
+            **provenance(case.device),
         )
 
     def keep_overhead(self) -> None:
@@ -383,17 +360,9 @@ class Runner:
             unit="share",
             samples=[clock.overhead],
             detail=detail,
-            **self._provenance(),
+            **provenance(self.study.device),
         )
         self._keep([record])
-
-    def _provenance(self) -> dict[str, Any]:
-        return {
-            "machine": machine(self.study.device),
-            "versions": versions(),
-            "commit": commit(),
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
 
     def _keep(self, records: list[Record]) -> None:
         self.records += records

@@ -11,8 +11,8 @@ from rich.text import Text
 from xbench.metrics import METRICS
 from xbench.records import Record
 from xbench.report.numbers import show_count, show_interval, show_number, show_seconds
-from xbench.runner import Progress
 from xbench.study import Case, Study, show_img_size
+from xbench.watch import Progress
 
 
 class Display:

@@ -1,0 +1,71 @@
+"""What a run tells while it runs: to whom, how far it is, and where its time goes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from xbench.records import Record
+from xbench.statistics import Estimate
+from xbench.study import Case
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one comparison group is: launches done and planned, ratios so far, and seconds left for the whole run."""
+
+    conditions: dict[str, Any]
+    launch: int
+    planned: int
+    ratios: dict[str, Estimate]
+    seconds_left: float | None
+
+
+class Observer(Protocol):
+    """Sees what a run does while it does it."""
+
+    def doing(self, case: Case, what: str) -> None: ...
+
+    def advanced(self, progress: Progress) -> None: ...
+
+    def recorded(self, records: list[Record]) -> None: ...
+
+
+class Silent:
+    """An observer that shows nothing."""
+
+    def doing(self, case: Case, what: str) -> None:
+        pass
+
+    def advanced(self, progress: Progress) -> None:
+        pass
+
+    def recorded(self, records: list[Record]) -> None:
+        pass
+
+
+@dataclass
+class Clock:
+    """Where the run's time went, in seconds: process start, model execution, and all of it."""
+
+    start: float = 0.0
+    model: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def counting(self, what: str) -> Iterator[None]:
+        before = time.monotonic()
+        try:
+            yield
+        finally:
+            setattr(self, what, getattr(self, what) + time.monotonic() - before)
+
+    @property
+    def total(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
+    def overhead(self) -> float:
+        """Share of the time that is neither process start nor model execution."""
+        return max(0.0, 1 - (self.start + self.model) / self.total)
