@@ -9,8 +9,9 @@ import pytest
 import xbench
 from xbench.records import Ledger, read_records
 from xbench.results import Results
-from xbench.runner import Limits, Runner
+from xbench.runner import Runner
 from xbench.study import make_study
+from xbench.watch import Limits
 
 FAULTS = {
     "ReturnsNaN": ("crash", "the output has NaN in 1000 of 1000 places"),

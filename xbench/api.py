@@ -13,8 +13,9 @@ from xbench.records import Ledger
 from xbench.report.answers import answers, caveats
 from xbench.report.live import Display
 from xbench.results import Results
-from xbench.runner import Limits, Runner
+from xbench.runner import Runner
 from xbench.study import Study, make_study
+from xbench.watch import Limits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +126,7 @@ def _write_report(comparison: Comparison, runner: Runner, command: str) -> None:
     from xbench.report.plots import save_plots
 
     folder = comparison.folder
-    comparison.plots = save_plots(comparison.results, folder / "plots")
+    comparison.plots = save_plots(comparison.results, comparison.study.plots, folder / "plots")
     runner.keep_overhead()
     comparison.results = Results(runner.records)
     text = markdown_report(comparison.results, comparison.study.question, command, comparison.plots, folder)

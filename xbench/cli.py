@@ -17,8 +17,9 @@ from xbench.errors import UserError
 
 if TYPE_CHECKING:
     from xbench.api import Comparison
+    from xbench.study import Study
 
-EXIT_USER, EXIT_SOME_FAILED, EXIT_NOTHING_MEASURED, EXIT_INTERRUPTED = 2, 3, 4, 130
+EXIT_CHECK_FAILED, EXIT_USER, EXIT_SOME_FAILED, EXIT_NOTHING_MEASURED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 EXIT_CODES = (
     "Exit code: 0 all measured · 2 bad input · 3 some cells have no figure · 4 nothing measured · 130 interrupted."
 )
@@ -64,6 +65,15 @@ def _is_number(text: str) -> bool:
 
 
 Many = list[str] | None
+Quick = Annotated[bool, typer.Option("--quick", help="A look, not a claim: three launches, no control.")]
+Budget = Annotated[float | None, typer.Option(help="Seconds the run may take. Default: what a claim needs.")]
+MemoryLimit = Annotated[float | None, typer.Option(help="GiB a CPU worker may allocate. Default: 90 % of the free.")]
+TimeLimit = Annotated[float, typer.Option(help="Seconds one answer of a worker may take.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the results; what it holds is not measured again. Default: new, in results/runs."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the records as JSON lines on standard output, nothing else.")]
 
 
 @app.command("list")
@@ -72,24 +82,88 @@ def list_attentions() -> None:
     from rich import box
     from rich.table import Table
 
-    from xbench.attention import catalogue
+    from xbench.attention import survey
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for head in ("attention", "what it is", "paper", "cost in N", "options"):
         table.add_column(head)
-    for info in sorted(catalogue().values(), key=lambda info: info.name):
-        options = ", ".join(f"{key}={value}" for key, value in info.options.items())
-        table.add_row(*map(Text, (info.name, info.summary.rstrip("."), info.paper, info.cost, options or "–")))
+    for info in survey():
+        options = ", ".join(f"{key}={value}" for key, value in info.options.items() if value is not None)
+        what = f"{info.summary.rstrip('.')} [{info.owner}]" if info.owner else info.summary.rstrip(".")
+        cells = (info.name, info.problem and f"{what} cannot be used: {info.problem}" or what, info.paper, info.cost)
+        table.add_row(*map(Text, (*cells, options or "–")), style="red" if info.problem else None)
     Console().print(table)
     Console().print(
         "Every attention also takes num_heads. Options go into the name: xfa:rank=4,kernel=5", highlight=False
     )
 
 
+@app.command(epilog="Exit code: 0 nothing fails · 1 something fails · 2 bad input.")
+def verify(
+    names: Annotated[Many, typer.Argument(help="Attentions, as in compare --attn. Default: all there are.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON lines, nothing else.")] = False,
+) -> None:
+    """Proves that an attention is one: shapes, gradients, saving, compiling, and that its stated cost is true.
+
+    Growth in N is measured in counted work and peak memory, which are exact, not in seconds. Example:
+
+        xbench verify xfa ./mine.py:MyAttention
+    """
+    from xbench.attention import catalogue
+
+    chosen = names or sorted(catalogue())
+    from xbench.report.verification import json_lines, show_findings, summary, verify_all
+
+    found = verify_all(chosen, Console(stderr=True))
+    if as_json:
+        print(json_lines(found))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else 100)
+        show_findings(found, console)
+        console.print(Text(summary(found), style="bold"))
+    if any(finding.outcome == "fail" for finding in found):
+        raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+@app.command(epilog="Exit code: 0 all counted · 1 an attention cannot be counted or counts as zero · 2 bad input.")
+def counters(
+    names: Annotated[Many, typer.Argument(help="Attentions, as in compare --attn. Default: all there are.")] = None,
+    out: Annotated[Path, typer.Option(help="File for the tables, in Markdown.")] = Path("results/reports/counters.md"),
+) -> None:
+    """What torch's, fvcore's and ptflops' counters miss in each attention, and the time spent on what none sees."""
+    from xbench.attention import catalogue, parse_attention
+
+    chosen = [str(parse_attention(name)) for name in names or sorted(catalogue())]
+    from xbench.metrics.coverage import coverage
+    from xbench.report.coverage import coverage_report, ratio_grid
+    from xbench.report.tables import rich_table
+
+    console, progress = Console(width=None if sys.stdout.isatty() else 100), Console(stderr=True)
+    found = []
+    for name in chosen:
+        with progress.status(Text(name)):
+            found.append(coverage(name))
+    grid = ratio_grid(found)
+    console.print(rich_table(grid, console.width))
+    for row, problem in grid.spans.items():
+        console.print(Text(f"  {grid.rows[row][0]}: {problem}", style="red"))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(coverage_report(found), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror}.") from error
+    console.print(Text(f"With the time that no counter sees: {out}"), soft_wrap=True)
+    if grid.spans:
+        raise typer.Exit(EXIT_CHECK_FAILED)
+
+
 @app.command(cls=ManyValues, epilog=EXIT_CODES)
 def compare(
     attn: Annotated[
-        Many, typer.Option(help="Attentions in the XFormer skeleton: xfa, mhsa, xfa:rank=4, package.module:Class.")
+        Many,
+        typer.Option(
+            help="Attentions in the XFormer skeleton: xfa, mhsa, xfa:rank=4, package.module:Class, ./file.py:Class."
+        ),
     ] = None,
     res: Annotated[Many, typer.Option(help="Image sizes in pixels: 1024, or 512x1024 for height x width.")] = None,
     baseline: Annotated[
@@ -106,23 +180,13 @@ def compare(
     threads: Annotated[Many, typer.Option(help="CPU threads. Default: the physical cores.")] = None,
     metrics: Annotated[Many, typer.Option(help="params, macs, latency, throughput, peak_memory. Default: all.")] = None,
     images: Annotated[str | None, typer.Option(help="Folder of photographs to use as input.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A look, not a claim: three launches, no control.")] = False,
-    budget: Annotated[
-        float | None, typer.Option(help="Seconds the run may take. Default: 60 for each arm and image size.")
-    ] = None,
-    memory_limit: Annotated[
-        float | None, typer.Option(help="GiB one CPU worker may allocate. Default: 90 % of what is free.")
-    ] = None,
-    time_limit: Annotated[float, typer.Option(help="Seconds one answer of a worker may take.")] = 600.0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for the results; what it holds is not measured again. Default: a new one in results/runs."
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the records as JSON lines on standard output, nothing else.")
-    ] = False,
+    quick: Quick = False,
+    budget: Budget = None,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = 600.0,
+    out: Out = None,
+    save: Annotated[Path | None, typer.Option(help="Also write the study down, for xbench run.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Compares attentions in one skeleton: parameters, MACs, latency, throughput and peak memory, with intervals.
 
@@ -132,24 +196,59 @@ def compare(
     """
     from xbench.study import make_study
 
-    study = make_study(
-        attn or [],
-        res or [],
-        baseline=baseline or [],
-        against=against,
-        patch=patch or [2],
-        size=size,
-        batch=batch or [],
-        dtype=dtype or ["fp32"],
-        device=device,
-        threads=threads or [],
-        metrics=metrics or [],
-        quick=quick,
-        images=images,
-    )
-    # After the study was found good: what follows imports for a second.
+    asked: dict[str, Any] = {
+        "attn": attn or [],
+        "baseline": baseline or [],
+        "against": against,
+        "res": res or [],
+        "patch": patch or [],
+        "size": size,
+        "batch": batch or [],
+        "dtype": dtype or [],
+        "device": device,
+        "threads": threads or [],
+        "metrics": metrics or [],
+        "quick": quick,
+        "images": images,
+    }
+    study = make_study(**asked)
+    if save is not None:
+        from xbench.study_file import save_study
+
+        save_study(asked, save)
+    _measure_and_show(study, out, as_json, budget, memory_limit, time_limit)
+
+
+@app.command(epilog=EXIT_CODES)
+def run(
+    study_file: Annotated[Path, typer.Argument(help="A study as a TOML file, such as studies/resolution.toml.")],
+    quick: Quick = False,
+    budget: Budget = None,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = 600.0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Runs a study from a TOML file: a question, its axes, its metrics and its plots.
+
+    Its keys are the options of ``xbench compare``, and question, name and plots; ``xbench compare --save`` writes one.
+    """
+    from xbench.study_file import load_study
+
+    _measure_and_show(load_study(study_file, quick=quick), out, as_json, budget, memory_limit, time_limit)
+
+
+def _measure_and_show(
+    study: "Study",
+    out: Path | None,
+    as_json: bool,
+    budget: float | None,
+    memory_limit: float | None,
+    time_limit: float,
+) -> None:
+    # Imported after the study was found good: this takes a second.
     from xbench.api import measure
-    from xbench.runner import Limits
+    from xbench.watch import Limits
 
     limits = Limits(
         seconds=_positive("--budget", budget),

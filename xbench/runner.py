@@ -22,7 +22,7 @@ from xbench.records import Ledger, Record
 from xbench.results import Results
 from xbench.statistics import EFFECT, Estimate
 from xbench.study import CLAIM_LAUNCHES, Case, Study
-from xbench.watch import Clock, Observer, Progress, Silent
+from xbench.watch import Clock, Limits, Observer, Progress, Silent
 
 # Per launch: the least and the most rounds, and the seconds that decide between them.
 ROUNDS = (3, 40, 12.0)
@@ -33,18 +33,6 @@ QUICK_WARM_UP = (1.0, 1)
 SECONDS_PER_ARM = 60.0
 START_SECONDS = 120.0  # a worker may take to start, on top of the time limit of a turn
 MEMORY_SHARE = 0.9  # of the memory that is free when the run starts, for one worker
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a run may use. ``seconds`` bounds the whole run softly: no launch starts that would end later.
-
-    ``memory_bytes`` bounds one worker on the CPU, ``turn_seconds`` one answer of a worker. None: chosen by the runner.
-    """
-
-    seconds: float | None = None
-    memory_bytes: int | None = None
-    turn_seconds: float = 600.0
 
 
 @dataclass

@@ -18,6 +18,7 @@ from xbench.models.sizes import MIN_IMG_SIZE, SIZES, check_input
 
 DTYPES = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
+PLOTS = ("cost", "throughput", "latency", "device_time", "memory")
 MAX_IMG_SIZE = 16384
 LOOK_LAUNCHES, CLAIM_LAUNCHES, GATE_LAUNCHES = 3, 6, 10
 DEFAULT_METRICS = {
@@ -90,6 +91,7 @@ class Study:
     device: str = "cpu"
     threads: tuple[int, ...] = (1,)
     metrics: tuple[str, ...] = DEFAULT_METRICS["cpu"]
+    plots: tuple[str, ...] = PLOTS
     quick: bool = False
     images: str | None = None
     name: str = "compare"
@@ -123,17 +125,20 @@ def make_study(
     *,
     baseline: Sequence[str] = (),
     against: str | None = None,
-    patch: Sequence[str | int] = (2,),
+    patch: Sequence[str | int] = (),
     size: str = "s",
     batch: Sequence[str | int] = (),
-    dtype: Sequence[str] = ("fp32",),
+    dtype: Sequence[str] = (),
     device: str = "cpu",
     threads: Sequence[str | int] = (),
     metrics: Sequence[str] = (),
+    plots: Sequence[str] = (),
     quick: bool = False,
     images: str | None = None,
+    question: str = "If only the attention changes, what happens to cost, speed and memory?",
+    name: str = "compare",
 ) -> Study:
-    """Checks what the user asked for and makes the Study.
+    """Checks what the user asked for and makes the Study. What is left empty gets its default.
 
     Raises:
         UserError: a name that does not exist, a number out of range, or a patch larger than a feature map.
@@ -144,10 +149,12 @@ def make_study(
     labels = [arm.label for arm in arms]
     if against is not None and against not in labels:
         raise unknown_name("arm to compare against", against, labels)
-    for name in dtype:
-        _one_of("dtype", name, DTYPES)
-    for name in metrics:
-        _one_of("metric", name, METRICS)
+    for precision in dtype:
+        _one_of("dtype", precision, DTYPES)
+    for metric in metrics:
+        _one_of("metric", metric, METRICS)
+    for plot in plots:
+        _one_of("plot", plot, PLOTS)
     _one_of("device", device, DEVICES)
     _one_of("size", size, SIZES)
     if device == "cuda":
@@ -156,19 +163,21 @@ def make_study(
         raise UserError("metric 'device_time' is taken by CUDA's clocks; it needs --device cuda.")
     photo_paths(images)
     study = Study(
-        question="If only the attention changes, what happens to cost, speed and memory?",
+        question=question,
         arms=arms,
         against=against or labels[0],
         res=_unique(parse_img_size(value) for value in res),
-        patch=_unique(_whole("patch size", value, 1, MAX_IMG_SIZE) for value in patch),
+        patch=_unique(_whole("patch size", value, 1, MAX_IMG_SIZE) for value in patch) or (2,),
         size=size,
         batch=_unique(_whole("batch", value, 1, 65536) for value in batch) or ((8,) if device == "cuda" else (1,)),
-        dtype=_unique(dtype),
+        dtype=_unique(dtype) or ("fp32",),
         device=device,
         threads=_unique(_whole("threads", value, 1, _usable_cpus()) for value in threads) or (physical_cores(),),
         metrics=_unique(metrics) or DEFAULT_METRICS[device],
+        plots=_unique(plots) or PLOTS,
         quick=quick,
         images=images,
+        name=name,
     )
     if not study.res:
         raise UserError("no resolution: name at least one (--res 1024, or --res 512x1024 for height x width).")

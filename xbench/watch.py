@@ -1,4 +1,4 @@
-"""What a run tells while it runs: to whom, how far it is, and where its time goes."""
+"""What a run may use, and what it tells while it runs: to whom, how far it is, where its time goes."""
 
 import time
 from collections.abc import Iterator
@@ -9,6 +9,18 @@ from typing import Any, Protocol
 from xbench.records import Record
 from xbench.statistics import Estimate
 from xbench.study import Case
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may use. ``seconds`` bounds the whole run softly: no launch starts that would end later.
+
+    ``memory_bytes`` bounds one worker on the CPU, ``turn_seconds`` one answer of a worker. None: chosen by the runner.
+    """
+
+    seconds: float | None = None
+    memory_bytes: int | None = None
+    turn_seconds: float = 600.0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 One resolution gives bars, several give lines on log axes. Intervals are drawn as error bars.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -127,11 +128,11 @@ def _colour(results: Results, arm: str) -> str:
     return COLOURS[results.arms.index(arm) % len(COLOURS)]
 
 
-def save_plots(results: Results, folder: Path) -> list[Path]:
-    """Every plot that the records allow, as NAME.png and NAME.svg in ``folder``; returns the PNG files."""
+def save_plots(results: Results, names: Sequence[str], folder: Path) -> list[Path]:
+    """The named plots that the records allow, as NAME.png and NAME.svg in ``folder``; returns the PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     saved = []
-    for name in PLOTS:
+    for name in names:
         figure = plot(results, name)
         if figure is None:
             continue

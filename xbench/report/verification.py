@@ -1,0 +1,69 @@
+"""How ``xbench verify`` shows what the conformance checks found."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.text import Text
+
+from xbench.conformance import CHECKS, Finding, Subject, verify
+from xbench.report.tables import Grid, rich_table
+
+MARKS = {"pass": "✓", "fail": "✗ fails", "skip": "skipped"}
+
+
+def verify_all(names: Sequence[str], progress: Console) -> list[Finding]:
+    """The findings of every check on every attention; on ``progress``, how far it is and what was adapted to what."""
+    found: list[Finding] = []
+    for number, name in enumerate(names, start=1):
+        with progress.status(Text(f"{name} ({number} of {len(names)})")):
+            subject = Subject(name)
+            own = list(verify(subject))
+            mapping = subject.mapping if all(finding.outcome != "fail" for finding in own) else ""
+        if mapping:
+            progress.print(Text(f"{name}: {mapping}", style="dim"), soft_wrap=True)
+        found += own
+    return found
+
+
+def show_findings(found: Sequence[Finding], console: Console) -> None:
+    """One attention: a row per check. Several: a row per attention, then a row per check that failed or was skipped."""
+    names = list(dict.fromkeys(finding.attention for finding in found))
+    if len(names) > 1:
+        console.print(rich_table(_overview(found, names), console.width))
+        found = [finding for finding in found if finding.outcome == "fail"] or []
+    for name in names:
+        own = [finding for finding in found if finding.attention == name]
+        if own:
+            console.print(Text(name, style="bold"))
+        for finding in own:
+            style = {"fail": "red", "skip": "dim"}.get(finding.outcome, "")
+            line = f"  {MARKS[finding.outcome]:8} {finding.check}"
+            console.print(Text(line + (f": {finding.reason}" if finding.reason else ""), style=style))
+
+
+def _overview(found: Sequence[Finding], names: Sequence[str]) -> Grid:
+    rows = []
+    for name in names:
+        own = [finding for finding in found if finding.attention == name]
+        count = {outcome: sum(finding.outcome == outcome for finding in own) for outcome in MARKS}
+        growth = next((finding.reason for finding in own if finding.check == "growth in N"), "")
+        seconds = sum(finding.seconds for finding in own)
+        rows.append(
+            [name, *(str(count[outcome]) for outcome in MARKS), growth.replace(" and ", ", "), f"{seconds:.1f}"]
+        )
+    return Grid("", ["attention", "pass", "fail", "skip", "growth in N", "s"], rows, {})
+
+
+def summary(found: Sequence[Finding]) -> str:
+    """ "24 attentions, 18 checks each: all pass." or what does not."""
+    names = list(dict.fromkeys(finding.attention for finding in found))
+    failing = list(dict.fromkeys(finding.attention for finding in found if finding.outcome == "fail"))
+    what = f"{len(names)} attention{'s' if len(names) > 1 else ''}, {len(CHECKS)} checks each"
+    return f"{what}: {', '.join(failing)} failed." if failing else f"{what}: none failed."
+
+
+def json_lines(found: Sequence[Finding]) -> str:
+    """The findings, one JSON object per line."""
+    return "\n".join(json.dumps(asdict(finding)) for finding in found)

@@ -1,0 +1,66 @@
+"""A study as a TOML file. Its keys are the arguments of ``study.make_study``; nothing else is allowed in it."""
+
+import inspect
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from xbench.errors import UserError, unknown_name
+from xbench.study import Study, make_study
+
+ARGUMENTS = inspect.signature(make_study).parameters
+LISTS = ("attn", "baseline", "res", "patch", "batch", "dtype", "threads", "metrics", "plots")
+
+
+def load_study(path: Path, *, quick: bool = False) -> Study:
+    """The study in the file; ``quick`` makes it a look. Its name is the file's, unless it names itself.
+
+    Raises:
+        UserError: the file cannot be read or is not TOML, a key is unknown, missing or of the wrong type, or the study
+            itself is bad (see ``make_study``).
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the study {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a TOML file: {error}.") from error
+    for key, value in values.items():
+        if key not in ARGUMENTS:
+            raise unknown_name(f"key in {path}:", key, ARGUMENTS)
+        _check_type(path, key, value)
+    values = {"attn": [], "res": [], "name": path.stem, **values}
+    try:
+        return make_study(**{**values, "quick": quick or values.get("quick", False)})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _check_type(path: Path, key: str, value: Any) -> None:
+    expected = list if key in LISTS else bool if key == "quick" else str
+    if not isinstance(value, expected):
+        raise UserError(f"{path}: {key} must be a {expected.__name__}, not {value!r}.")
+
+
+def save_study(asked: dict[str, Any], path: Path) -> None:
+    """Writes down what was asked for, so that ``load_study`` gives the same study. What was left to defaults stays out.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    question = {"question": ARGUMENTS["question"].default}
+    kept = {key: _plain(value) for key, value in asked.items() if value and value != ARGUMENTS[key].default}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(tomli_w.dumps({**question, **kept}), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write the study to {path}: {error.strerror}.") from error
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as numbers, so that the file reads as one would write it."""
+    if isinstance(value, list):
+        return [int(item) if isinstance(item, str) and item.isdigit() else item for item in value]
+    return value
