@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from xbench.report.numbers import show_count, show_estimate, show_interval
+from xbench.report.numbers import show_count, show_estimate, show_interval, show_number
 from xbench.results import Cell, Results
 from xbench.statistics import Estimate
 from xbench.study import show_img_size
@@ -56,7 +56,7 @@ class Column:
 
 
 # Heads of columns that a narrow terminal does without, the first to go first; report.md has them all.
-SPARED = ["params", "latency ms", "device ms", "memory ×", "MACs", "in attention", "torch there"]
+SPARED = ["params", "latency ms", "device ms", "memory ×", "MACs", "in attention", "torch/formula"]
 
 COLUMNS: dict[str, list[Column]] = {
     "params": [Column("params", "params", lambda e: show_count(e.value))],
@@ -71,7 +71,7 @@ COLUMNS: dict[str, list[Column]] = {
         Column("device_time", "device ×", show_interval, is_ratio=True),
     ],
     "peak_memory": [
-        Column("peak_memory", "peak MiB", lambda e: f"{e.value:,.0f}"),
+        Column("peak_memory", "peak MiB", lambda e: f"{e.value:,.0f}" if e.value >= 100 else show_number(e.value, 3)),
         Column("peak_memory", "memory ×", lambda e: f"{e.value:.2f}", is_ratio=True),
     ],
 }
@@ -105,7 +105,7 @@ def conditions_line(conditions: dict[str, Any]) -> str:
 
 def cost_grids(results: Results, conditions: Sequence[dict[str, Any]]) -> list[Grid]:
     """Under each of the conditions, the MACs of every arm by each counter, as a share of the main figure."""
-    heads = ["arm", "main figure", "in attention", "torch there", "torch", "fvcore", "ptflops"]
+    heads = ["arm", "MACs", "in attention", "torch/formula", "torch", "fvcore", "ptflops"]
     grids = []
     for place in conditions:
         cells = [(arm, results.cell(place, arm, "macs")) for arm in results.arms]
@@ -135,10 +135,10 @@ def rich_table(grid: Grid, width: int) -> Table:
     rows = [row for i, row in enumerate(grid.rows) if i not in grid.spans]
     shown = list(range(len(grid.heads)))
     for head in SPARED:
-        needed = 1 + sum(3 + max(cell_len(line[i]) for line in [grid.heads, *rows]) for i in shown)
+        needed = 2 + sum(2 + max(cell_len(line[i]) for line in [grid.heads, *rows]) for i in shown)
         if needed > width and head in grid.heads:
             shown.remove(grid.heads.index(head))
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i in shown:
         table.add_column(grid.heads[i], justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
