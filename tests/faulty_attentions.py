@@ -38,13 +38,13 @@ class KillsItself(Faulty):
 
 
 class KillsItselfLater(Faulty):
-    """Survives the process that measures memory (9 calls in this skeleton) and dies in the first launch."""
+    """Survives the quick checks and the measurement of memory (30 calls, 9 of them there) and dies in a launch."""
 
     calls = 0
 
     def fail(self, x):
         type(self).calls += 1
-        if type(self).calls > 9:
+        if type(self).calls > 40:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.proj(x)
 

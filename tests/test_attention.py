@@ -6,9 +6,10 @@ import sys
 import pytest
 from torch import nn
 
-from xbench import attention
-from xbench.attention import build_attention, catalogue, parse_attention, register_attention, survey
+from xbench import registry
+from xbench.attention import build_attention, parse_attention, register_attention
 from xbench.errors import UserError
+from xbench.registry import catalogue, survey
 
 WIDTHS = {"embed_dim": 24, "qkv_dim": 16, "num_heads": 4}
 PLUGIN = """
@@ -53,7 +54,8 @@ def test_built_in_attentions_are_described():
 
 def test_looking_imports_no_torch():
     look = (
-        "import sys, xbench.models, xbench.models.baselines; from xbench.attention import catalogue, parse_attention;"
+        "import sys, xbench.models, xbench.models.baselines; from xbench.attention import parse_attention;"
+        "from xbench.registry import catalogue;"
         "catalogue(); parse_attention('xfa:rank=4'); print({'torch', 'timm'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
@@ -145,7 +147,7 @@ def test_entry_point_cannot_take_a_name_that_exists(plugin):
 
 
 def test_duplicate_registration_raises(monkeypatch):
-    monkeypatch.setattr(attention, "_registered", {})
+    monkeypatch.setattr(registry, "registered", {})
 
     class First(nn.Module):
         pass
@@ -160,7 +162,7 @@ def test_duplicate_registration_raises(monkeypatch):
 
 
 def test_registered_class_cannot_take_a_built_in_name(monkeypatch):
-    monkeypatch.setattr(attention, "_registered", {})
+    monkeypatch.setattr(registry, "registered", {})
 
     class Impostor(nn.Module):
         pass

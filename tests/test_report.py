@@ -6,6 +6,7 @@ import math
 import pytest
 from rich.console import Console
 
+from xbench.metrics import METRICS
 from xbench.records import Record
 from xbench.report.answers import answers, caveats
 from xbench.report.markdown import markdown_report
@@ -17,13 +18,14 @@ from xbench.statistics import Estimate
 
 WARM = {"settled": True, "block_iterations": 1}
 DETAIL = {"batch": 1, "warm_up": WARM, "measured_seconds": 1.0, "steal_seconds": 0.0, "stall_seconds": 0.0}
-COST = {"attention_formula": 10, "attention_torch": 10, "counters": {"torch": 100, "fvcore": None, "ptflops": 101}}
+COST = {"attention_formula": 10, "attention_torch": 10, "disagreements": ["fvcore is out"]}
+COST["counters"] = {"torch": 100, "fvcore": None, "ptflops": 101}
 
 
 def make(arm: str, metric: str, samples, launch=0, res=64, control=False, **fields) -> Record:
     case = {"arm": arm, "attn": arm, "baseline": None, "control": control, "img_size": [res, res], "patch_size": 2}
     case |= {"size": "s", "batch": 1, "dtype": "fp32", "device": "cpu", "threads": 1}
-    unit = {"throughput": "img/s", "macs": "MACs", "peak_memory": "MiB"}[metric]
+    unit = METRICS[metric].unit
     detail = fields.pop("detail", COST if metric == "macs" else DETAIL)
     return Record("r", "s", "k", case, metric, unit, "a", launch, list(samples), detail=detail, **fields)
 
@@ -78,6 +80,44 @@ def test_a_failed_control_voids_the_speed_and_says_so():
     assert results.arms == ["a", "b"]
 
 
+def test_a_metric_where_less_is_better_is_said_the_right_way_round():
+    records = [
+        make(arm, "latency", [ms, ms * 1.01], n) for n in range(6) for arm, ms in (("a", 10 + n), ("b", 20 + 2 * n))
+    ]
+    results = Results(records)
+    assert results.speed_ratio(results.conditions[0], "b").value == pytest.approx(0.5)
+    assert answers(results)[0].startswith("At 64, a is 2.00 times as fast as b") or "a is 2" in answers(results)[0]
+    assert "by latency" in answers(results)[0]
+
+
+def test_what_equals_show_between_them_is_no_finding():
+    slow_control = launches("a (control)", [10.4, 10.5, 10.3, 10.4, 10.5, 10.4], control=True)
+    near = launches("a", [10.0] * 6) + launches("b", [10.45, 10.4, 10.35, 10.5, 10.45, 10.4])
+    assert "times as fast" in answers(Results(near))[0] or "equally" in answers(Results(near))[0]
+    far = launches("b", [12.0, 12.1, 11.9, 12.0, 12.1, 12.0])
+    assert "b is 1.20" in answers(Results(launches("a", [10.0] * 6) + far + slow_control))[0]
+    assert "times as fast" not in answers(Results(near + slow_control))[0]
+
+
+def test_a_control_that_is_missing_somewhere_makes_a_look_there():
+    records = [r for res in (64, 128) for arm in "ab" for r in launches(arm, [10.0 + n for n in range(6)], res=res)]
+    records += launches("a (control)", [10.0 + n for n in range(6)], control=True, res=64)
+    looks = [note for note in caveats(Results(records)) if "a look" in note]
+    assert looks == ["At 128 this is a look, not a claim: no control ran."]
+
+
+def test_unpaired_samples_are_compared_by_their_medians():
+    records = [make("a", "device_time", [1, 1, 1, 1, 9], 1), make("b", "device_time", [9, 2, 2], 1)]
+    results = Results(records)
+    assert results.ratio(results.conditions[0], "b", "device_time").value == pytest.approx(2.0)
+
+
+def test_the_order_and_the_reference_asked_for_go_before_what_was_recorded():
+    results = Results(launches("a", [10] * 3) + launches("b", [5] * 3), ["b", "a"], against="b")
+    assert results.arms == ["b", "a"]
+    assert results.ratio(results.conditions[0], "a", "throughput").value == pytest.approx(2.0)
+
+
 def test_interference_and_unsettled_arms_are_flagged():
     stolen = DETAIL | {"steal_seconds": 0.1, "warm_up": WARM | {"settled": False}}
     records = launches("a", [10] * 6) + launches("b", [5] * 6, detail=stolen)
@@ -118,6 +158,7 @@ def test_report_links_and_says_how_to_run_again(tmp_path):
     assert "![cost](plots/cost.png)" in text
     assert "xbench compare" in text
     assert "| failed |" in text, "a counter that failed is shown as failed"
+    assert "a: fvcore is out." in text
 
 
 def test_several_resolutions_become_lines_on_log_axes():

@@ -48,6 +48,14 @@ def test_verdicts_follow_the_interval():
     assert verdict(ratio({("r", 1): [2.0]}, {("r", 1): [1.0]})) == "not shown", "one launch shows nothing"
 
 
+def test_a_verdict_must_lie_beyond_the_control():
+    finding = Estimate(1.1, 1.06, 1.14, 6)
+    assert verdict(finding, Estimate(1.01, 0.99, 1.03, 6)) == "higher"
+    assert verdict(finding, Estimate(1.04, 1.01, 1.07, 6)) == "not shown"
+    assert verdict(finding.inverse, Estimate(0.96, 0.93, 0.99, 6)) == "not shown"
+    assert verdict(finding, None) == "higher"
+
+
 def test_only_what_both_arms_finished_is_paired():
     of = {("r", 1): [2.0, 4.0, 100.0], ("r", 2): [2.0], ("s", 1): [50.0]}
     to = {("r", 1): [1.0, 2.0], ("r", 2): [1.0], ("r", 3): [9.0]}

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from attention_variants import performer
-from xbench.attention import build_attention, catalogue
+from xbench.attention import build_attention
 from xbench.errors import UserError
+from xbench.registry import catalogue
 
 ZOO = (
     "agent",

@@ -1,4 +1,4 @@
-"""xbench: change only the attention; what happens to cost, speed, memory and accuracy, and can the answer be trusted?
+"""xbench: change only the attention; what happens to cost, speed and memory, and can the answer be trusted?
 
     import xbench
     comparison = xbench.compare(attn=["xfa", "mhsa"], res=[1024])

@@ -7,9 +7,9 @@ Arguments are mapped by the signature of ``__init__``:
 - an output width that must be given ← embed_dim; ``batch_first`` ← True; ``qkv_dim`` ← qkv_dim.
 
 What else must be given is an option of the spec string. Arguments of ``forward``: the first is x; of the others that
-must be given, those in ``ROWS`` and ``COLS`` are the sides of the grid, those in ``GRIDS`` are (rows, columns), those in
-``AGAIN`` are x once more, as in the cross-attention of x with itself. ``need_weights`` is False. Of several results the
-first is used.
+must be given, those in ``ROWS`` and ``COLS`` are the sides of the grid, those in ``GRIDS`` are (rows, columns), those
+in ``AGAIN`` are x once more, as in the cross-attention of x with itself. ``need_weights`` is False. Of several results
+the first is used.
 
 The layout is found by trying. In this order the first is taken in which the module accepts a small random tensor,
 returns its shape, keeps sequences apart, so that a change to one leaves the others as they were, and refuses a wrong
@@ -29,8 +29,10 @@ from torch import Tensor, nn
 
 from xbench.errors import UserError
 
-WIDTHS = ("embed_dim", "dim", "d_model", "embed_dims", "hidden_dim", "hidden_size", "channels")
-WIDTHS += ("in_channels", "in_dim", "in_features")
+WIDTHS = (
+    *("embed_dim", "dim", "d_model", "embed_dims", "hidden_dim", "hidden_size"),
+    *("channels", "in_channels", "in_dim", "in_features"),
+)
 HEADS = ("num_heads", "heads", "nhead", "n_heads", "n_head", "num_attention_heads")
 HEAD_WIDTHS = ("head_dim", "dim_head", "key_dim", "value_dim")
 OUTPUT_WIDTHS = ("dim_out", "out_dim", "output_dim", "out_channels", "out_features")
@@ -99,6 +101,9 @@ class Adapted(nn.Module):
         self.roles = roles
         self.fixed = fixed
         self.mapping = mapping
+        for name in ("macs", "attention_info"):
+            if hasattr(inner, name):
+                setattr(self, name, getattr(inner, name))
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         # x: [B, N, C]
@@ -120,14 +125,30 @@ def adapt(cls: type[nn.Module], name: str, widths: dict[str, int], options: dict
     """
     arguments, mapping = _map_arguments(cls, name, widths, options)
     roles, fixed = _map_forward(cls, name)
+    hashable: Any = cls  # which mypy does not believe of a module class
     try:
-        layout, note = _find_layout(cls, tuple(arguments.items()), roles, tuple(fixed.items()), widths["embed_dim"])
+        layout, note = _find_layout(
+            hashable, tuple(arguments.items()), roles, tuple(fixed.items()), widths["embed_dim"]
+        )
         inner = cls(**arguments)
     except _RefusedError as error:
         raise UserError(f"attention '{name}' cannot be adapted: {error}") from None
     call = ", ".join([*roles, *(f"{key}={value}" for key, value in fixed.items())])
     words = f"{'; '.join([*mapping, f'forward({call}) with x as {layout.name}'])}{note}"
-    return Adapted(inner, layout, roles, fixed, words)
+    return (AdaptedToSomeGrids if note else Adapted)(inner, layout, roles, fixed, words)
+
+
+class AdaptedToSomeGrids(Adapted):
+    """A foreign module that works on some grids only; on others it is refused, rather than failing inside."""
+
+    def call(self, inside: Tensor, grid: Grid) -> Tensor:
+        try:
+            return super().call(inside, grid)
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+            if "memory" in str(error):
+                raise
+            where = f"{type(self.inner).__name__} fails on a grid of {grid[0]} x {grid[1]} tokens"
+            raise UserError(f"{where}, as on others when it was adapted: {_reason(error)}") from error
 
 
 class _RefusedError(Exception):
@@ -229,25 +250,20 @@ def _find_layout(
             raise _RefusedError(f"{cls.__name__}({given}) fails: {_reason(error)}") from None
         refused: list[Grid] = []
         reasons: dict[str, str] = {}
-        for grid in TRIED_GRIDS:
+        # Equal sizes would make two layouts look alike.
+        for grid in (grid for grid in TRIED_GRIDS if embed_dim not in (*grid, grid[0] * grid[1])):
             for layout in LAYOUTS:
                 trial = Adapted(inner, layout, roles, dict(fixed), "")
                 why_not = _refusal(trial, grid, embed_dim)
                 if why_not is None:
                     if layout is IMAGES and not _mixes_rows(trial, grid, embed_dim):
                         layout = PATCHES
-                    return layout, _restriction(grid, refused)
+                    takes, not_ = f"{grid[0]} × {grid[1]}", ", ".join(f"{rows} × {cols}" for rows, cols in refused)
+                    return layout, f"; takes a grid of {takes} tokens, but not {not_}" if refused else ""
                 reasons.setdefault(layout.name, why_not)
             refused.append(grid)
     tried = "; ".join(f"{layout} {reason}" for layout, reason in reasons.items())
     raise _RefusedError(f"it takes none of the layouts that were tried. {tried}.")
-
-
-def _restriction(grid: Grid, refused: list[Grid]) -> str:
-    if not refused:
-        return ""
-    tried = ", ".join(f"{rows} × {cols}" for rows, cols in refused)
-    return f"; takes a grid of {grid[0]} × {grid[1]} tokens, but not {tried}"
 
 
 def _refusal(trial: Adapted, grid: Grid, embed_dim: int) -> str | None:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from xbench.errors import UserError
+from xbench.errors import UserError, unknown_name
 from xbench.records import Ledger
 from xbench.report.answers import answers, caveats
 from xbench.report.live import Display
+from xbench.report.markdown import markdown_report
+from xbench.report.plots import plot, save_plots
 from xbench.results import Results
 from xbench.runner import Runner
-from xbench.study import Study, make_study
+from xbench.study import PLOTS, Study, make_study
 from xbench.watch import Limits
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 RUNS = Path("results", "runs")
 
 
-@dataclass
+@dataclass(repr=False)
 class Comparison:
     """What a run measured, and where it lies.
 
@@ -40,6 +42,12 @@ class Comparison:
     error: BaseException | None = None
     plots: list[Path] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return "\n".join([*self.answers, f"Records, report.md and plots: {self.folder}"])
+
+    def _repr_html_(self) -> str:
+        return self.frame._repr_html_()  # type: ignore[operator]
+
     @property
     def frame(self) -> "pd.DataFrame":
         """One row per conditions, arm and metric, with intervals and ratios; see ``Results.frame``."""
@@ -50,7 +58,8 @@ class Comparison:
         """The rows of ``frame`` that compare an arm with the reference arm."""
         frame = self.frame
         others = frame["ratio"].notna() & (frame["arm"] != self.results.against)
-        return frame.loc[others, ["arm", "res", "metric", "ratio", "ratio_low", "ratio_high"]].reset_index(drop=True)
+        absolute = ["unit", "value", "low", "high", "status", "reason"]
+        return frame[others].drop(columns=absolute).reset_index(drop=True)
 
     @property
     def answers(self) -> list[str]:
@@ -58,9 +67,13 @@ class Comparison:
         return answers(self.results) + caveats(self.results)
 
     def plot(self, name: str) -> "Figure | None":
-        """The matplotlib figure "cost", "throughput", "latency" or "memory"; None where nothing of it was measured."""
-        from xbench.report.plots import plot
+        """The matplotlib figure of one of ``study.PLOTS``; None where nothing of it was measured.
 
+        Raises:
+            UserError: unknown name.
+        """
+        if name not in PLOTS:
+            raise unknown_name("plot", name, PLOTS)
         return plot(self.results, name)
 
 
@@ -84,12 +97,14 @@ def compare(
         axes: everything else that ``study.make_study`` takes: baseline, against, patch, size, batch, dtype, device,
             threads, metrics, quick, images.
 
+    A run interrupted from the keyboard returns what it has, with the interrupt in ``error``.
+
     Raises:
         UserError: bad input, or a results folder that cannot be written.
     """
     study = make_study(attn, res, **axes)
     comparison = measure(study, Path(out) if out else None, console=Console(stderr=True, quiet=quiet), limits=limits)
-    if comparison.error is not None:
+    if isinstance(comparison.error, UserError):
         raise comparison.error
     return comparison
 
@@ -110,7 +125,7 @@ def measure(
             runner.run()
         except (KeyboardInterrupt, UserError) as end:
             error = end
-    comparison = Comparison(study, Results(runner.records), folder, error)
+    comparison = Comparison(study, runner.results(), folder, error)
     if comparison.results.arms:
         try:
             _write_report(comparison, runner, command)
@@ -122,13 +137,10 @@ def measure(
 
 
 def _write_report(comparison: Comparison, runner: Runner, command: str) -> None:
-    from xbench.report.markdown import markdown_report
-    from xbench.report.plots import save_plots
-
     folder = comparison.folder
     comparison.plots = save_plots(comparison.results, comparison.study.plots, folder / "plots")
     runner.keep_overhead()
-    comparison.results = Results(runner.records)
+    comparison.results = runner.results()
     text = markdown_report(comparison.results, comparison.study.question, command, comparison.plots, folder)
     (folder / "report.md").write_text(text, encoding="utf-8")
 

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from xbench.study import Study
 
 EXIT_CHECK_FAILED, EXIT_USER, EXIT_SOME_FAILED, EXIT_NOTHING_MEASURED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+LARGEST = 1e6  # seconds or GiB that a limit may name
 EXIT_CODES = (
     "Exit code: 0 all measured · 2 bad input · 3 some cells have no figure · 4 nothing measured · 130 interrupted."
 )
 
 app = typer.Typer(
-    help="Change only the attention: what happens to cost, speed, memory and accuracy, and can the answer be trusted?",
+    help="Change only the attention: what happens to cost, speed and memory, and can the answer be trusted?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -64,9 +65,28 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from xbench import __version__
+
+        print(f"xbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 Many = list[str] | None
 Quick = Annotated[bool, typer.Option("--quick", help="A look, not a claim: three launches, no control.")]
-Budget = Annotated[float | None, typer.Option(help="Seconds the run may take. Default: what a claim needs.")]
+Budget = Annotated[
+    float | None, typer.Option(help="Seconds to stay within; three launches always run. Default: a claim.")
+]
 MemoryLimit = Annotated[float | None, typer.Option(help="GiB a CPU worker may allocate. Default: 90 % of the free.")]
 TimeLimit = Annotated[float, typer.Option(help="Seconds one answer of a worker may take.")]
 Out = Annotated[
@@ -79,20 +99,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print the records as JSON li
 @app.command("list")
 def list_attentions() -> None:
     """The attentions there are: name, paper, cost in the number of tokens N, options with their defaults."""
-    from rich import box
-    from rich.table import Table
+    from xbench.registry import survey
+    from xbench.report.listing import list_table
 
-    from xbench.attention import survey
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for head in ("attention", "what it is", "paper", "cost in N", "options"):
-        table.add_column(head)
-    for info in survey():
-        options = ", ".join(f"{key}={value}" for key, value in info.options.items() if value is not None)
-        what = f"{info.summary.rstrip('.')} [{info.owner}]" if info.owner else info.summary.rstrip(".")
-        cells = (info.name, info.problem and f"{what} cannot be used: {info.problem}" or what, info.paper, info.cost)
-        table.add_row(*map(Text, (*cells, options or "–")), style="red" if info.problem else None)
-    Console().print(table)
+    Console().print(list_table(survey()))
     Console().print(
         "Every attention also takes num_heads. Options go into the name: xfa:rank=4,kernel=5", highlight=False
     )
@@ -109,7 +119,7 @@ def verify(
 
         xbench verify xfa ./mine.py:MyAttention
     """
-    from xbench.attention import catalogue
+    from xbench.registry import catalogue
 
     chosen = names or sorted(catalogue())
     from xbench.report.verification import json_lines, show_findings, summary, verify_all
@@ -131,27 +141,18 @@ def counters(
     out: Annotated[Path, typer.Option(help="File for the tables, in Markdown.")] = Path("results/reports/counters.md"),
 ) -> None:
     """What torch's, fvcore's and ptflops' counters miss in each attention, and the time spent on what none sees."""
-    from xbench.attention import catalogue, parse_attention
+    from xbench.attention import parse_attention
+    from xbench.registry import catalogue
 
     chosen = [str(parse_attention(name)) for name in names or sorted(catalogue())]
-    from xbench.metrics.coverage import coverage
-    from xbench.report.coverage import coverage_report, ratio_grid
+    from xbench.report.coverage import cover, ratio_grid
     from xbench.report.tables import rich_table
 
-    console, progress = Console(width=None if sys.stdout.isatty() else 100), Console(stderr=True)
-    found = []
-    for name in chosen:
-        with progress.status(Text(name)):
-            found.append(coverage(name))
-    grid = ratio_grid(found)
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    grid = ratio_grid(cover(chosen, out, Console(stderr=True)))
     console.print(rich_table(grid, console.width))
     for row, problem in grid.spans.items():
         console.print(Text(f"  {grid.rows[row][0]}: {problem}", style="red"))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(coverage_report(found), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror}.") from error
     console.print(Text(f"With the time that no counter sees: {out}"), soft_wrap=True)
     if grid.spans:
         raise typer.Exit(EXIT_CHECK_FAILED)
@@ -286,11 +287,17 @@ def show(comparison: "Comparison", console: Console) -> None:
             console.print(rich_table(grid, console.width))
         for row, text in grid.spans.items():
             console.print(Text(f"  {grid.rows[row][0]}: {text}", style="red"))
+        for note in grid.notes:
+            console.print(Text(note))
+    console.print()
     for sentence in answers(results):
         console.print(Text(sentence, style="bold"))
     for note in caveats(results):
         console.print(Text(note))
-    if spent := results.overhead:
+    spent = results.overhead
+    if spent and not spent["model_seconds"]:
+        console.print("Nothing had to be measured: the records were there.")
+    elif spent:
         console.print(
             f"{show_seconds(spent['total_seconds'])}: {show_seconds(spent['model_seconds'])} running models, "
             f"{show_seconds(spent['start_seconds'])} starting processes, {spent['share']:.1%} neither.",
@@ -300,8 +307,8 @@ def show(comparison: "Comparison", console: Console) -> None:
 
 
 def _positive(name: str, value: float | None) -> Any:
-    if value is not None and not value > 0:
-        raise UserError(f"{name} must be a number above 0, not {value:g}.")
+    if value is not None and not 0 < value <= LARGEST:
+        raise UserError(f"{name} must be a number above 0 and at most {LARGEST:,.0f}, not {value:g}.")
     return value
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 import xbench
-from xbench.attention import attention_sources
+from xbench.attention import attention_origin, attention_sources
 from xbench.study import Case
 
 LIBRARIES = ("torch", "timm", "fvcore", "ptflops", "numpy", "triton")
@@ -58,17 +58,18 @@ def commit() -> str:
     return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
 
 
-def case_key(case: Case, metric: str, policy: dict[str, str]) -> str:
+def case_key(case: Case, metric: str, policy: dict[str, Any]) -> str:
     """Hash over everything that makes a figure comparable. Labels, host, load and commit are provenance, not in it."""
     asked = {key: value for key, value in case.flat().items() if key not in ("arm", "control")}
-    identity = [metric, asked, policy, machine(case.device), versions(), source_hash(case.arm.attn)]
+    software = {**versions(), **origin(case.arm.attn)}
+    identity = [metric, asked, policy, machine(case.device), software, source_hash(case.arm.attn)]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def provenance(device: str) -> dict[str, Any]:
-    """Where a figure comes from, as fields of its record."""
+def provenance(device: str, attn: str | None = None) -> dict[str, Any]:
+    """Where a figure comes from, as fields of its record. An attention from outside adds its package or file."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"machine": machine(device), "versions": versions(), "commit": commit(), "time": time}
+    return {"machine": machine(device), "versions": {**versions(), **origin(attn)}, "commit": commit(), "time": time}
 
 
 @cache
@@ -77,11 +78,24 @@ def source_hash(attn: str | None) -> str:
     package = Path(__file__).parent
     sources = [*(package / "models").glob("*.py"), *(package / "metrics").glob("*.py"), package / "worker.py"]
     if attn is not None:
-        sources += attention_sources(attn)
+        sources += attention_sources(attn) + ([package / "adapter.py"] if origin(attn) else [])
     digest = hashlib.sha256()
-    for path in sorted(sources):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    # By name and content, not by where they lie: the same code has the same hash everywhere.
+    for content in sorted(path.name.encode() + b"\0" + path.read_bytes() for path in sources):
+        digest.update(content)
     return digest.hexdigest()[:16]
+
+
+@cache
+def origin(attn: str | None) -> dict[str, str]:
+    """The package and version, or the file and hash of its content, that an attention from outside comes from."""
+    return attention_origin(attn) if attn else {}
+
+
+def forget_sources() -> None:
+    """Makes the next hash see the files as they are: in a session that goes on, a user edits his attention."""
+    source_hash.cache_clear()
+    origin.cache_clear()
 
 
 def _cpu_model() -> str:

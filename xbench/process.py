@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from xbench.records import Status
@@ -54,6 +55,7 @@ class ArmProcess:
             start_new_session=True,
         )
         self._buffer = b""
+        self._oom_kills = _oom_kills()
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Sends a request and returns its result.
@@ -101,8 +103,8 @@ class ArmProcess:
         code = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        if code == -signal.SIGKILL:
-            return ArmError("oom", "killed by SIGKILL, as the kernel does when memory runs out")
+        if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
+            return ArmError("oom", "killed by the kernel, because the machine's memory ran out")
         if code < 0:
             return ArmError("crash", f"killed by {signal.Signals(-code).name}")
         return ArmError("crash", f"ended with exit code {code}: {lines[-1] if lines else 'nothing on standard error'}")
@@ -117,3 +119,14 @@ class ArmProcess:
                 stream.close()  # type: ignore[union-attr]
             except BrokenPipeError:
                 continue
+
+
+def _oom_kills() -> int:
+    """Processes that the kernel has killed for memory since it started; 0 where it does not say."""
+    try:
+        found = [
+            line.split()[1] for line in Path("/proc/vmstat").read_text().splitlines() if line.startswith("oom_kill ")
+        ]
+    except OSError:
+        return 0
+    return int(found[0]) if found else 0

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from xbench.metrics import METRICS
@@ -41,12 +42,15 @@ class Results:
         against: label of the arm that ratios refer to.
     """
 
-    def __init__(self, records: Sequence[Record]):
+    def __init__(self, records: Sequence[Record], arms: Sequence[str] = (), against: str = ""):
+        """``arms`` and ``against`` are what was asked for; where not given, they are as the last run recorded them."""
         self.records = list(records)
         self._measured = [record for record in self.records if record.case]
-        self.arms = list(dict.fromkeys(r.case["arm"] for r in self._measured if not r.case["control"]))
+        found = dict.fromkeys(r.case["arm"] for r in self._measured if not r.case["control"])
+        self.arms = [arm for arm in arms if arm in found] or list(found)
         self.conditions = list({_hashable(r.case): _conditions(r.case) for r in self._measured}.values())
-        self.against = next((r.against for r in self._measured if r.against), self.arms[0] if self.arms else "")
+        recorded = [r.against for r in self._measured if r.against in found]
+        self.against = against or next(iter(reversed(recorded)), next(iter(self.arms), ""))
 
     @cached_property
     def _by_place(self) -> dict[tuple[Any, str, str], list[Record]]:
@@ -82,14 +86,13 @@ class Results:
         records = self._by_place.get((_hashable(conditions), arm, metric))
         if not records:
             return None
-        failed = next((r for r in reversed(records) if r.status != "ok"), None)
         ok = [record for record in records if record.samples]
         figure = None
         if ok and METRICS[metric].exact:
             figure = Estimate.exact(ok[-1].samples[0])
         elif ok:
             figure = estimate(_launches(ok))
-        last = failed or records[-1]
+        last = records[-1]
         return Cell(metric, figure, last.status, last.reason, (ok or records)[-1].detail)
 
     def ratio(self, conditions: dict[str, Any], arm: str, metric: str, to: str | None = None) -> Estimate | None:
@@ -101,27 +104,60 @@ class Results:
             return None
         if METRICS[metric].exact:
             return Estimate.exact(of[-1].samples[0] / against[-1].samples[0])
+        sides = [_launches(of), _launches(against)]
+        if not METRICS[metric].paired:
+            sides = [{launch: [median(samples)] for launch, samples in side.items()} for side in sides]
         try:
-            return ratio(_launches(of), _launches(against))
+            return ratio(*sides)
         except ValueError:
             return None
 
-    def control_ratio(self, conditions: dict[str, Any]) -> Estimate | None:
-        """The reference arm over itself, where a control ran."""
-        if self.control is None or self.speed_metric is None:
+    def speed_ratio(self, conditions: dict[str, Any], arm: str) -> Estimate | None:
+        """How many times as fast as the reference arm, by the metric that speaks for speed; more than 1 is faster."""
+        metric = self.speed_metric
+        found = self.ratio(conditions, arm, metric) if metric else None
+        if metric is None or found is None:
             return None
-        return self.ratio(conditions, self.control, self.speed_metric)
+        return found if METRICS[metric].better == "higher" else found.inverse
 
-    def trusted(self, conditions: dict[str, Any]) -> bool:
-        """False where the control arm came out different from itself."""
-        control = self.control_ratio(conditions)
+    def control_ratio(self, conditions: dict[str, Any], metric: str | None = None) -> Estimate | None:
+        """The reference arm over itself, where a control ran: in speed, or in the metric named."""
+        if self.control is None:
+            return None
+        return self.ratio(conditions, self.control, metric) if metric else self.speed_ratio(conditions, self.control)
+
+    def trusted(self, conditions: dict[str, Any], metric: str | None = None) -> bool:
+        """False where the control arm came out different from itself, in speed or in the metric named."""
+        if metric is not None and METRICS[metric].exact:
+            return True
+        control = self.control_ratio(conditions, metric)
         return control is None or control_holds(control)
+
+    def launches(self, conditions: dict[str, Any]) -> int:
+        """Launches that the least measured arm with a figure had; 0 where nothing was timed."""
+        metric = self.speed_metric
+        cells = [self.cell(conditions, arm, metric) for arm in self.arms] if metric else []
+        return min((cell.figure.launches for cell in cells if cell and cell.figure), default=0)
 
     @property
     def overhead(self) -> dict[str, float] | None:
         """Seconds of the run in all, in process starts and in model execution, and the share that is neither."""
         found = [record for record in self.records if record.metric == "overhead"]
         return {**found[-1].detail, "share": found[-1].samples[0]} if found else None
+
+    @cached_property
+    def notes(self) -> dict[str, dict[str, str]]:
+        """By arm, what is to be known of its attention: why it is "unverified", how it was "adapted"."""
+        found: dict[str, dict[str, str]] = {}
+        for record in self._measured:
+            for key in ("unverified", "adapted"):
+                if key in record.detail:
+                    found.setdefault(record.case["arm"], {})[key] = record.detail[key]
+        return found
+
+    def marked(self, arm: str) -> str:
+        """The arm's name in a table: "name †" where its attention failed the checks that every one must pass."""
+        return f"{arm} †" if "unverified" in self.notes.get(arm, {}) else arm
 
     @property
     def failures(self) -> list[tuple[dict[str, Any], str, Cell]]:
@@ -140,7 +176,7 @@ class Results:
         """One row per conditions, arm and metric.
 
         Columns: arm, res, the other conditions, metric, unit, value, low, high, launches, ratio, ratio_low, ratio_high
-        (against the reference arm), status, reason.
+        (against the reference arm), trusted (False where the control failed), status, reason, unverified.
         """
         import pandas as pd
 
@@ -169,8 +205,10 @@ class Results:
             "ratio": times and times.value,
             "ratio_low": times and times.low,
             "ratio_high": times and times.high,
+            "trusted": self.trusted(conditions, cell.metric),
             "status": cell.status,
             "reason": cell.reason,
+            "unverified": self.notes.get(arm, {}).get("unverified", ""),
         }
 
 

@@ -4,6 +4,7 @@ Exact figures come first, each case in a process of its own. Then come launches:
 comparison group, which take turns in random order, block by block. A launch is in the ledger before the next begins.
 """
 
+import hashlib
 import random
 import time
 import uuid
@@ -15,7 +16,8 @@ from typing import Any
 import psutil
 
 from xbench.data.photos import photo_paths
-from xbench.identity import case_key, provenance
+from xbench.errors import UserError
+from xbench.identity import case_key, forget_sources, provenance
 from xbench.metrics import METRICS
 from xbench.process import PROCESS_POLICY, ArmError, ArmProcess
 from xbench.records import Ledger, Record
@@ -39,13 +41,16 @@ MEMORY_SHARE = 0.9  # of the memory that is free when the run starts, for one wo
 class Group:
     """Cases that differ in the arm only. A case that can give no more figures leaves ``open``.
 
-    ``done`` holds (arm, metric) of the exact figures that are there; ``launches`` counts those that every arm finished.
+    ``done`` holds (arm, metric) of the exact figures that are there; ``launches`` counts those that every open arm
+    finished, ``target`` those that are planned. ``peak_bytes`` and ``step_seconds`` are by arm.
     """
 
     cases: list[Case]
     open: list[Case]
     done: set[tuple[str, str]] = field(default_factory=set)
     launches: int = 0
+    target: int = 0
+    peak_bytes: dict[str, int] = field(default_factory=dict)
     launch_seconds: float | None = None
     step_seconds: dict[str, float] = field(default_factory=dict)
 
@@ -61,11 +66,20 @@ class Runner:
         self.run_id = uuid.uuid4().hex[:12]
         self.clock = Clock()
         self.records: list[Record] = []
-        self._photos = [str(path) for path in photo_paths(study.images)]
+        self._notes: dict[str | None, dict[str, str]] = {}
+        photos = photo_paths(study.images)
+        self._photos = [str(path) for path in photos]
+        self._inputs = hashlib.sha256(b"".join(path.read_bytes() for path in photos)).hexdigest()[:16]
         self._memory_limit = self.limits.memory_bytes or int(psutil.virtual_memory().available * MEMORY_SHARE)
         self._order = random.Random(self.run_id)
+        forget_sources()
         self._groups = [self._group(cases) for cases in study.groups()]
-        self._take_over(ledger.read())
+        self._keys = {
+            (case, name): self._key(case, name) for group in self._groups for case, name in self._asked(group)
+        }
+        self._held = [record for record in ledger.read() if record.status == "ok" and record.case]
+        for group in self._groups:
+            self._take_over_exact(group)
         self._seconds = self.limits.seconds or SECONDS_PER_ARM * sum(len(group.cases) for group in self._groups)
         self._processes: list[ArmProcess] = []
 
@@ -76,28 +90,32 @@ class Runner:
             cases = [*cases, replace(reference, arm=again)]
         return Group(cases, open=list(cases))
 
-    def _take_over(self, held: list[Record]) -> None:
-        """Counts as done what an earlier run of the same case, code and machine left in the ledger.
+    def _asked(self, group: Group) -> list[tuple[Case, str]]:
+        return [(case, name) for case in group.cases for name in self.study.metrics]
 
-        A launch counts when every arm finished it: only then are its samples paired.
-        """
-        for group in self._groups:
-            asked = [(case, name) for case in group.cases for name in self.study.metrics]
-            keys = {(case.arm.label, name): self._key(case, name) for case, name in asked}
-            launches: dict[tuple[str, int], list[Record]] = {}
-            for record in held:
-                place = record.case.get("arm", ""), record.metric
-                if record.status == "ok" and keys.get(place) == record.key:
-                    if METRICS[record.metric].exact:
-                        group.done.add(place)
-                        self.records.append(record)
-                    else:
-                        launches.setdefault((record.run, record.launch), []).append(record)
-            timed = {place for place in keys if not METRICS[place[1]].exact}
-            for records in launches.values():
-                if {(record.case["arm"], record.metric) for record in records} == timed:
-                    group.launches += 1
-                    self.records += records
+    def _held_records(self, group: Group, cases: list[Case], *, exact: bool) -> list[Record]:
+        """What an earlier run of the same cases, code, input and machine left in the ledger."""
+        names = [name for name in self.study.metrics if METRICS[name].exact == exact]
+        keys = {(case.arm.label, name): self._keys[case, name] for case in cases for name in names}
+        return [record for record in self._held if keys.get((record.case["arm"], record.metric)) == record.key]
+
+    def _take_over_exact(self, group: Group) -> None:
+        for record in self._held_records(group, group.cases, exact=True):
+            group.done.add((record.case["arm"], record.metric))
+            self.records.append(record)
+            if record.metric == "peak_memory":
+                group.peak_bytes[record.case["arm"]] = record.detail["total"]
+
+    def _take_over_launches(self, group: Group) -> None:
+        """A launch counts when every arm that is still open finished it: only then are its samples paired."""
+        launches: dict[tuple[str, int], list[Record]] = {}
+        for record in self._held_records(group, group.open, exact=False):
+            launches.setdefault((record.run, record.launch), []).append(record)
+        timed = sum(not METRICS[name].exact for name in self.study.metrics) * len(group.open)
+        for records in launches.values():
+            if len({(record.case["arm"], record.metric) for record in records}) == timed:
+                group.launches += 1
+                self.records += records
 
     def run(self) -> list[Record]:
         """Measures everything and returns the records, which the ledger already holds.
@@ -124,6 +142,7 @@ class Runner:
             if not case.arm.control
         }
         arms = self._start(group, [case for case, names in wanted.items() if names or not group.launches])
+        self._vouch(group, arms)
         counted = [case for case in arms if {"params", "macs"} & set(wanted[case])]
         for case in self._open(group, counted):
             with self._ending(group, case):
@@ -141,51 +160,102 @@ class Runner:
                 began = time.monotonic()
                 peak = arms[case].ask("memory")
                 group.step_seconds[case.arm.label] = time.monotonic() - began
+                group.peak_bytes[case.arm.label] = peak["total"]
                 if "peak_memory" in wanted[case]:
                     self._keep([self._record(case, "peak_memory", [peak["total"] / 2**20], detail=peak)])
             arms[case].stop()
 
+    def _vouch(self, group: Group, arms: dict[Case, ArmProcess]) -> None:
+        """Asks once per attention whether it is one, by the quick conformance checks, and how it was adapted."""
+        asked = list({case.arm.attn: case for case in arms if case.arm.attn not in self._notes}.values())
+        for case in self._open(group, asked):
+            with self._ending(group, case):
+                self.observer.doing(case, "checking the attention")
+                arms[case].send("vouch")
+        for case in self._open(group, asked):
+            with self._ending(group, case), self.clock.counting("model"):
+                self._notes[case.arm.attn] = arms[case].receive()
+                self.observer.noted(case, self._notes[case.arm.attn])
+
     # Timed figures
 
     def _measure_timed(self) -> None:
+        for group in self._groups:
+            self._take_over_launches(group)
+            group.target = (
+                self.study.launches[0] if self.limits.seconds else min(CLAIM_LAUNCHES, self.study.launches[-1])
+            )
         for launch in range(1, self.study.launches[-1] + 1):
             for group in self._groups:
                 if group.launches == launch - 1 and self._worth_a_launch(group):
                     self._launch(group, launch)
-                    self._advance()
+                    self._advance(group)
 
     def _worth_a_launch(self, group: Group) -> bool:
         """Looks at precision and budget only at fixed numbers of launches, so that looking does not bend the result.
 
         Without a budget from the user, what a claim needs is always measured, and more only while it is quick.
         """
-        stops = self.study.launches
         if all(case.arm.control for case in group.open):
             return False
-        if group.launches not in stops:
-            return True
-        if group.launches < CLAIM_LAUNCHES and self.limits.seconds is None:
-            return True
-        if group.launches >= CLAIM_LAUNCHES and self._precise(group):
-            return False
-        following = next(n for n in stops if n > group.launches)
-        expected = (following - group.launches) * (group.launch_seconds or 0.0)
-        return self.clock.total + expected <= self._seconds
+        if group.launches >= group.target:
+            further = [n for n in self.study.launches if n > group.launches]
+            if not further or (group.launches >= CLAIM_LAUNCHES and self._precise(group)):
+                return False
+            if self.clock.total + self._seconds_left() + further[0] * self._launch_seconds(group) > self._seconds:
+                return False
+            group.target = further[0]
+        return True
+
+    def _seconds_left(self) -> float:
+        """What the launches planned so far will take."""
+        return sum(max(0, g.target - g.launches) * self._launch_seconds(g) for g in self._groups)
+
+    def _launch_seconds(self, group: Group) -> float:
+        """What a launch of the group took, or will about take, judging by others and by its slowest step."""
+        known = [g.launch_seconds for g in self._groups if g.launch_seconds]
+        guess = max(sum(known) / len(known) if known else 0.0, 3 * sum(group.step_seconds.values()))
+        return group.launch_seconds or guess
 
     def _precise(self, group: Group) -> bool:
-        found = self._ratios(group).values()
-        return all(estimate.half_width <= EFFECT / 2 for estimate in found)
+        return all(estimate.half_width <= EFFECT / 2 for estimate in self._ratios(group).values())
 
     def _ratios(self, group: Group) -> dict[str, Estimate]:
-        results = Results(self.records)
-        metric = results.speed_metric
-        assert metric is not None
+        results = self.results()
         labels = [case.arm.label for case in group.cases if case.arm.label != self.study.against]
-        found = {label: results.ratio(group.cases[0].conditions, label, metric) for label in labels}
+        found = {label: results.speed_ratio(group.cases[0].conditions, label) for label in labels}
         return {label: estimate for label, estimate in found.items() if estimate}
+
+    def results(self) -> Results:
+        """What the records so far say, with the arms in the order asked for."""
+        return Results(self.records, [arm.label for arm in self.study.arms], self.study.against)
+
+    def _check_unchanged(self, group: Group) -> None:
+        """Figures of different code must not be taken for the same.
+
+        Raises:
+            UserError: a source file was edited since the run began.
+        """
+        forget_sources()
+        if any(self._key(case, name) != self._keys[case, name] for case, name in self._asked(group)):
+            raise UserError("the code was changed while it was being measured. Run again; what is finished is kept.")
+
+    def _check_fits(self, group: Group) -> None:
+        """Ends the arms that have no room beside the others: in a launch, all are in memory at once."""
+        free = self._memory_limit
+        for case in sorted(self._open(group, group.cases), key=lambda case: group.peak_bytes.get(case.arm.label, 0)):
+            reference = self.study.against if case.arm.control else case.arm.label
+            free -= group.peak_bytes.get(reference, 0)
+            if free < 0 and case.device == "cpu":
+                with self._ending(group, case):
+                    raise ArmError(
+                        "oom", "no room beside the other arms, which take turns in one memory; measure it alone"
+                    )
 
     def _launch(self, group: Group, launch: int) -> None:
         began = time.monotonic()
+        self._check_unchanged(group)
+        self._check_fits(group)
         batches = self._batches(group.cases[0])
         arms = self._start(group, group.open)
         warm: dict[Case, dict[int, dict[str, Any]]] = {}
@@ -258,20 +328,10 @@ class Runner:
                 found.append(self._record(case, "throughput", [batch / s for s in seconds], launch, detail))
         return found
 
-    def _advance(self) -> None:
-        known = [group.launch_seconds for group in self._groups if group.launch_seconds]
-        left = 0.0
-        for group in self._groups:
-            guess = group.launch_seconds or max(sum(known) / len(known), 3 * sum(group.step_seconds.values()))
-            left += max(0, self._planned(group) - group.launches) * guess
-        for group in self._groups:
-            if group.launches:
-                self.observer.advanced(
-                    Progress(group.cases[0].conditions, group.launches, self._planned(group), self._ratios(group), left)
-                )
-
-    def _planned(self, group: Group) -> int:
-        return max(group.launches, min(CLAIM_LAUNCHES, self.study.launches[-1]))
+    def _advance(self, group: Group) -> None:
+        conditions = group.cases[0].conditions
+        left = self._seconds_left()
+        self.observer.advanced(Progress(conditions, group.launches, group.target, self._ratios(group), left))
 
     # Processes
 
@@ -308,15 +368,24 @@ class Runner:
             yield
         except ArmError as end:
             group.open.remove(case)
-            if not case.arm.control:
-                done = {r.metric for r in self.records if r.case == case.flat() and METRICS[r.metric].exact}
-                missing = [self._record(case, name, []) for name in self.study.metrics if name not in done]
-                self._keep([replace(record, status=end.status, reason=end.reason) for record in missing])
+            done = {r.metric for r in self.records if r.case == case.flat() and METRICS[r.metric].exact}
+            missing = [name for name in self.study.metrics if name not in done]
+            if case.arm.control:
+                missing = [name for name in missing if not METRICS[name].exact]
+            lost = [self._record(case, name, []) for name in missing]
+            self._keep([replace(record, status=end.status, reason=end.reason) for record in lost])
 
     # Records
 
     def _key(self, case: Case, metric: str) -> str:
-        return case_key(case, metric, PROCESS_POLICY)
+        policy: dict[str, Any] = {**PROCESS_POLICY, "inputs": self._inputs}
+        if not METRICS[metric].exact:
+            policy |= (
+                {"warm_up": QUICK_WARM_UP, "rounds": QUICK_ROUNDS}
+                if self.study.quick
+                else {"warm_up": WARM_UP, "rounds": ROUNDS}
+            )
+        return case_key(case, metric, policy)
 
     def _record(
         self, case: Case, metric: str, samples: list[float], launch: int = 0, detail: dict[str, Any] | None = None
@@ -324,15 +393,15 @@ class Runner:
         return Record(
             run=self.run_id,
             study=self.study.name,
-            key=self._key(case, metric),
+            key=self._keys[case, metric],
             case=case.flat(),
             metric=metric,
             unit=METRICS[metric].unit,
             against=self.study.against,
             launch=launch,
             samples=samples,
-            detail=detail or {},
-            **provenance(case.device),
+            detail={**(detail or {}), **self._notes.get(case.arm.attn, {})},
+            **provenance(case.device, case.arm.attn),
         )
 
     def keep_overhead(self) -> None:

@@ -43,6 +43,11 @@ class Estimate:
         """Half the interval, relative to the value; infinite when unknown."""
         return math.log(self.high / self.low) / 2 if self.low > 0 else math.inf
 
+    @property
+    def inverse(self) -> "Estimate":
+        """The ratio the other way round."""
+        return Estimate(1 / self.value, 1 / self.high, 1 / self.low, self.launches, self.doubtful)
+
     def excludes(self, value: float) -> bool:
         """Whether the interval is known and leaves the value out."""
         return self.low > value or self.high < value
@@ -87,17 +92,22 @@ def _over_launches(logs: np.ndarray) -> Estimate:
     return Estimate(math.exp(centre), math.exp(low), math.exp(high), len(logs), doubtful)
 
 
-def verdict(ratio: Estimate, effect: float = EFFECT) -> Verdict:
+def verdict(ratio: Estimate, control: Estimate | None = None, effect: float = EFFECT) -> Verdict:
     """What the interval of a ratio allows one to say.
 
-    "higher" or "lower" when it leaves out 1, "equal" when it lies within ± ``effect`` of 1, else "not shown".
+    "higher" or "lower" when it leaves out 1 and, where a control ran, lies beyond the control's interval too, for what
+    equals show between them is no finding. "equal" when it lies within ± ``effect`` of 1, else "not shown".
     """
     if ratio.doubtful or not math.isfinite(ratio.half_width):
         return "not shown"
     if 1 - effect < ratio.low and ratio.high < 1 + effect:
         return "equal"
-    if ratio.excludes(1.0):
-        return "higher" if ratio.low > 1 else "lower"
+    known = control is not None and math.isfinite(control.half_width)
+    low, high = (control.low, control.high) if control is not None and known else (1.0, 1.0)
+    if ratio.low > max(1.0, high):
+        return "higher"
+    if ratio.high < min(1.0, low):
+        return "lower"
     return "not shown"
 
 

@@ -138,11 +138,14 @@ def make_study(
     question: str = "If only the attention changes, what happens to cost, speed and memory?",
     name: str = "compare",
 ) -> Study:
-    """Checks what the user asked for and makes the Study. What is left empty gets its default.
+    """Checks what the user asked for and makes the Study. What is left empty gets its default, and a lone value stands
+    for a list of one.
 
     Raises:
         UserError: a name that does not exist, a number out of range, or a patch larger than a feature map.
     """
+    attn, baseline, dtype, metrics, plots = map(_listed, (attn, baseline, dtype, metrics, plots))
+    res, patch, batch, threads = map(_listed, (res, patch, batch, threads))
     arms = _arms(attn, baseline)
     if not arms:
         raise UserError("nothing to compare: name at least one attention (--attn) or timm model (--baseline).")
@@ -219,7 +222,7 @@ def parse_img_size(value: str | int | tuple[int, int]) -> tuple[int, int]:
     Raises:
         UserError: not of that form, or a side outside 32 to 16384 pixels.
     """
-    sides = value if isinstance(value, tuple) else re.split(r"[x×]", str(value))
+    sides = value if isinstance(value, tuple | list) else re.split(r"[x×]", str(value))
     if len(sides) > 2:
         raise UserError(f"resolution '{value}': write one side (1024) or height x width (512x1024).")
     checked = [_whole("resolution", side, MIN_IMG_SIZE, MAX_IMG_SIZE) for side in sides]
@@ -245,7 +248,8 @@ def _whole(what: str, value: Any, low: int, high: int) -> int:
     try:
         number = int(str(value))
     except ValueError:
-        raise UserError(f"{what} must be a whole number from {low} to {high}, not '{value}'.") from None
+        hint = " Separate several values by spaces." if "," in str(value) else ""
+        raise UserError(f"{what} must be a whole number from {low} to {high}, not '{value}'.{hint}") from None
     if not low <= number <= high:
         raise UserError(f"{what} must be from {low} to {high}, not {number}.")
     return number
@@ -254,6 +258,11 @@ def _whole(what: str, value: Any, low: int, high: int) -> int:
 def _one_of(what: str, name: str, allowed: Sequence[str] | dict) -> None:
     if name not in allowed:
         raise unknown_name(what, name, allowed)
+
+
+def _listed(values: Any) -> Any:
+    """A lone value stands for a list of one."""
+    return [values] if isinstance(values, str | int) else values
 
 
 def _unique(values) -> tuple:

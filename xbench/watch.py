@@ -41,6 +41,8 @@ class Observer(Protocol):
 
     def advanced(self, progress: Progress) -> None: ...
 
+    def noted(self, case: Case, notes: dict[str, str]) -> None: ...
+
     def recorded(self, records: list[Record]) -> None: ...
 
 
@@ -51,6 +53,9 @@ class Silent:
         pass
 
     def advanced(self, progress: Progress) -> None:
+        pass
+
+    def noted(self, case: Case, notes: dict[str, str]) -> None:
         pass
 
     def recorded(self, records: list[Record]) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from xbench.attention import parse_attention
+from xbench.conformance import QUICK_CHECKS, Candidate, verify
 from xbench.data.photos import load_photos
 from xbench.errors import UserError
 from xbench.metrics import timing
@@ -26,6 +27,7 @@ from xbench.metrics.memory import peak_memory
 from xbench.models import build_model
 from xbench.models.baselines import build_baseline
 from xbench.models.layers import XFLayer
+from xbench.models.sizes import SIZES
 from xbench.study import Case
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -67,7 +69,7 @@ class Subject:
 
 
 def build(case: Case) -> nn.Module:
-    """The model of a case, on the current default device, with the shapes that its attentions return under watch."""
+    """The model of a case, on the current default device."""
     if case.arm.baseline:
         return build_baseline(case.arm.baseline, img_size=case.img_size, num_classes=NUM_CLASSES)
     assert case.arm.attn is not None
@@ -107,6 +109,18 @@ class Worker:
         self.case = Case.from_flat(case)
         self.subject = Subject(self.case, [Path(photo) for photo in photos])
 
+    def vouch(self) -> dict[str, str]:
+        """Why the attention is "unverified", by the quick conformance checks, and how it was "adapted", if so."""
+        if self.case.arm.attn is None:
+            return {}
+        widths = SIZES[self.case.size]
+        embed_dim = next(stage.embed_dim for stage in widths.stages if stage.depth)
+        candidate = Candidate(self.case.arm.attn, embed_dim=embed_dim, qkv_dim=widths.qkv_dim)
+        failed = [finding for finding in verify(candidate, QUICK_CHECKS) if finding.outcome == "fail"]
+        more = f"; and {len(failed) - 1} more" if len(failed) > 1 else ""
+        why = f"{failed[0].check}: {failed[0].reason}{more}" if failed else ""
+        return {key: text for key, text in (("unverified", why), ("adapted", candidate.mapping)) if text}
+
     def cost(self) -> dict[str, Any]:
         with torch.device("meta"):
             model = build(self.case).eval()
@@ -127,11 +141,6 @@ class Worker:
         peak = peak_memory(forward, subject.model, subject.images, subject.device, warm=warm)
         subject.check(outputs[0])
         return asdict(peak)
-
-    def check(self) -> dict[str, Any]:
-        watch_attention_shapes(self.subject.model)
-        self.subject.check(self.subject.forward())
-        return {}
 
     def warm_up(self, batch: int, seconds: float, at_least: int) -> dict[str, Any]:
         self.warm[batch] = timing.warm_up(lambda: self.subject.forward(batch), seconds, at_least)

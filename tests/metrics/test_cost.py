@@ -51,6 +51,11 @@ class StatesZero(Planted):
         return 0
 
 
+class StatesTooLittle(Planted):
+    def macs(self, grid):
+        return grid[0] * grid[1]
+
+
 class StatesTwice(Planted):
     def macs(self, grid):
         return 2 * grid[0] * grid[1] * self.proj.weight.numel()
@@ -161,6 +166,11 @@ def test_json():
 def test_an_attention_that_counts_as_zero_is_an_error(attn, words):
     with pytest.raises(CostError, match=words):
         count_cost(on_meta(OneLayer, attn), (8, 8), in_chans=WIDTH)
+
+
+def test_a_formula_that_states_less_than_torch_counts_is_an_error():
+    with pytest.raises(CostError, match="states 64 multiply–accumulates and torch counts 589824"):
+        count_cost(on_meta(OneLayer, StatesTooLittle), (8, 8), in_chans=WIDTH)
 
 
 def test_elementwise_work_that_only_the_formula_states_is_believed_and_said():

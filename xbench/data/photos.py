@@ -29,9 +29,9 @@ def photo_paths(folder: str | None = None) -> list[Path]:
         where = Path(package.origin).parent / "datasets" / "images"
     else:
         where = Path(folder)
-        if not where.is_dir():
+        if not folder or not where.is_dir():
             raise UserError(f"--images '{folder}' is not a folder.")
-    paths = sorted(path for path in where.iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in where.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
     if not paths:
         raise UserError(f"'{where}' holds no image ({', '.join(SUFFIXES)}).")
     return paths

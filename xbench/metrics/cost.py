@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from xbench.errors import UserError
 from xbench.metrics.counters import AttentionCall, Count, UncountedOp, count_fvcore, count_ptflops, count_torch
 from xbench.models.layers import XFLayer
 
@@ -70,6 +71,7 @@ def count_cost(model: nn.Module, img_size: tuple[int, int], in_chans: int = 3) -
     Raises:
         CostError: the model is not on the meta device, torch cannot run it there, an attention's ``macs`` fails, or an
             attention counts as zero, by its formula or by torch.
+        UserError: an attention refuses this number of tokens.
     """
     if any(tensor.device.type != "meta" for tensor in (*model.parameters(), *model.buffers())):
         raise CostError("the model must be on the meta device: build it under `with torch.device('meta')`")
@@ -86,6 +88,8 @@ def count_cost(model: nn.Module, img_size: tuple[int, int], in_chans: int = 3) -
             dtype = next((p.dtype for p in scratch.parameters() if p.is_floating_point()), torch.get_default_dtype())
             image = torch.empty(1, in_chans, *img_size, dtype=dtype, device="meta")
             main = counts["torch"] = count_torch(scratch, image, attentions)
+        except UserError:
+            raise  # an attention that refuses this number of tokens says so itself
         except Exception as error:
             raise CostError(f"torch cannot count this model on the meta device: {_reason(error)}") from error
         for name, count in (("fvcore", count_fvcore), ("ptflops", count_ptflops)):
@@ -131,6 +135,10 @@ def _formula(call: AttentionCall, attention: nn.Module) -> int | None:
         raise CostError(f"attention '{call.name}': macs({call.grid}) failed: {_reason(error)}") from error
     if macs <= 0:
         raise CostError(f"attention '{call.name}' states {macs} multiply–accumulates, which no attention has")
+    if macs < (1 - TOLERANCE) * call.macs:
+        raise CostError(
+            f"attention '{call.name}' states {macs} multiply–accumulates and torch counts {call.macs} in it"
+        )
     return macs
 
 

@@ -2,7 +2,7 @@
 
 A block is short (5 to 20 ms, or one iteration where that is longer), so that the controller can pass turns between
 processes and a drifting machine hits all sides alike. ``torch.utils.benchmark.Timer.timeit`` would add at least two
-untimed iterations to every block, seconds at high resolution; the loop here is its loop without them.
+untimed iterations to every block, seconds at high resolution; here only a block of short iterations begins with one.
 """
 
 import gc
@@ -17,8 +17,6 @@ import torch
 
 BLOCK_SECONDS = 0.02
 CACHE_WARM_SECONDS = 0.1  # a block of shorter iterations begins with an untimed one: another process ran in between
-WARM_UP_SECONDS = 5.0
-MIN_WARM_UP = 2
 AGREEMENT = 0.05
 STEADY_FAULTS = 64  # minor page faults per iteration below which memory no longer grows
 
@@ -62,7 +60,7 @@ def run(step: Callable[[], object], iterations: int) -> tuple[float, float]:
     return seconds / iterations, faults / iterations
 
 
-def warm_up(step: Callable[[], object], seconds: float = WARM_UP_SECONDS, at_least: int = MIN_WARM_UP) -> WarmUp:
+def warm_up(step: Callable[[], object], seconds: float, at_least: int) -> WarmUp:
     """Runs until the last two windows agree in time and memory no longer grows, or ``seconds`` are spent."""
     times: list[float] = []
     faults: list[float] = []
@@ -81,7 +79,7 @@ def warm_up(step: Callable[[], object], seconds: float = WARM_UP_SECONDS, at_lea
             break
     block_iterations = max(1, round(BLOCK_SECONDS / recent))
     # A slow model spends its time before four iterations; then a steady memory is what can be told.
-    return WarmUp(times[0], recent, len(times), block_iterations, settled or (steady and spent >= seconds))
+    return WarmUp(times[0], recent, len(times), block_iterations, settled or (steady and len(times) < 4))
 
 
 def measure_block(step: Callable[[], object], warm: WarmUp) -> Block:

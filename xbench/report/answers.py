@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from xbench.metrics import METRICS
 from xbench.report.numbers import show_interval, show_number
 from xbench.results import Results
 from xbench.statistics import CONFIDENCE, EFFECT, Estimate, verdict
@@ -50,7 +49,7 @@ def _pair(results: Results, conditions: dict[str, Any], arm: str) -> str:
     if different:
         parts.append(f"{arm} has {_and(different)} of {reference}")
     if same:
-        parts.append(f"{_and(same)} are within 1%")
+        parts.append(f"{_and(same)} {'are' if len(same) > 1 or same[0] != 'peak memory' else 'is'} within 1%")
     return "; ".join(parts) + "."
 
 
@@ -68,28 +67,25 @@ def _and(parts: list[str]) -> str:
 
 def _speed(results: Results, conditions: dict[str, Any], arm: str) -> str:
     reference = results.against
-    metric = results.speed_metric
-    assert metric is not None
-    faster = results.ratio(conditions, arm, metric)
+    faster = results.speed_ratio(conditions, arm)
     if faster is None:
         return f"the speed of {arm} and {reference} was not measured side by side"
-    if METRICS[metric].better == "lower":
-        faster = _inverse(faster)
     if not results.trusted(conditions):
         return f"nothing can be said of the speed of {arm} and {reference}, because the control failed"
-    finding = verdict(faster)
+    if faster.launches < 2:
+        return f"one launch, by which nothing can be said of the speed of {arm} and {reference}"
+    finding = verdict(faster, results.control_ratio(conditions))
     if finding == "lower":
-        arm, reference, faster = reference, arm, _inverse(faster)
-    interval = f"{CONFIDENCE:.0%} interval {_span(faster)}, {faster.launches} launches"
+        arm, reference, faster = reference, arm, faster.inverse
+    by = {"throughput": "", "latency": ", by latency", "device_time": ", by device time"}[results.speed_metric or ""]
+    if results.speed_metric == "throughput" and conditions["batch"] > 1:
+        by = f", by throughput at batch {conditions['batch']}"
+    interval = f"{CONFIDENCE:.0%} interval {_span(faster)}, {faster.launches} launches{by}"
     if finding == "equal":
         return f"{arm} and {reference} are equally fast to within {EFFECT:.0%} (ratio {_value(faster)}, {interval})"
     if finding == "not shown":
         return f"no difference in speed shown between {arm} and {reference} (ratio {_value(faster)}, {interval})"
     return f"{arm} is {_value(faster)} times as fast as {reference} ({interval})"
-
-
-def _inverse(estimate: Estimate) -> Estimate:
-    return Estimate(1 / estimate.value, 1 / estimate.high, 1 / estimate.low, estimate.launches, estimate.doubtful)
 
 
 def _value(estimate: Estimate) -> str:
@@ -115,14 +111,34 @@ def caveats(results: Results) -> list[str]:
         elif control is not None:
             found.append(f"{where}the control, {results.against} against itself, came out at {show_interval(control)}.")
         found += [where + flag for flag in _quality(results, conditions)]
+    for arm, notes in results.notes.items():
+        if "unverified" in notes:
+            why = notes["unverified"].rstrip(".")
+            found.append(f"† {arm} failed checks that every attention must pass: {why}. See xbench verify {arm}.")
+        if "adapted" in notes:
+            found.append(f"{arm} was not written for this contract and was adapted: {notes['adapted']}.")
     for conditions, arm, cell in results.failures:
         if _why_nothing(results, conditions, arm) is None:
             found.append(f"At {describe(conditions, results)}: {arm} ended early: {cell.status}: {cell.reason}")
-    launches = {record.launch for record in results.records if record.samples and record.launch}
-    if launches and (results.control is None or max(launches) < CLAIM_LAUNCHES) and len(results.arms) > 1:
-        why = "no control ran" if results.control is None else f"fewer than {CLAIM_LAUNCHES} launches"
-        found.append(f"This is a look, not a claim: {max(launches)} launches, {why}.")
+    looks: dict[str, list[str]] = {}
+    for conditions in results.conditions:
+        looks.setdefault(_why_a_look(results, conditions), []).append(describe(conditions, results))
+    for why, places in looks.items():
+        if why:
+            where = "This" if len(looks) == 1 else f"At {' and '.join(places)} this"
+            found.append(f"{where} is a look, not a claim: {why}.")
     return found
+
+
+def _why_a_look(results: Results, conditions: dict[str, Any]) -> str:
+    """What is missing for a claim of speed; empty where nothing is, or where nothing was timed."""
+    launches = results.launches(conditions)
+    if not launches:
+        return ""
+    reasons = [f"{launches} launch{'es' if launches > 1 else ''}"] if launches < CLAIM_LAUNCHES else []
+    if len(results.arms) > 1 and results.control_ratio(conditions) is None:
+        reasons.append("no control ran")
+    return ", ".join(reasons)
 
 
 def _quality(results: Results, conditions: dict[str, Any]) -> list[str]:
@@ -142,11 +158,12 @@ def _quality(results: Results, conditions: dict[str, Any]) -> list[str]:
         if times and times.doubtful:
             flags.append(f"{arm}: the interval of the median contradicts that of the mean, so nothing is claimed.")
     measured = sum(detail["measured_seconds"] for detail in details)
-    for name, limit, words in (
-        ("steal", STEAL_SHARE, "other machines on this host took {:.0%} of the processor's time"),
-        ("stall", STALL_SHARE, "other work made processes wait for a processor during {:.0%} of the time"),
+    cores = max(record.machine.get("physical_cores", 1) for record in results.records)
+    for name, limit, parts, words in (
+        ("steal", STEAL_SHARE, cores, "other machines on this host took {:.0%} of the processor's time"),
+        ("stall", STALL_SHARE, 1, "other work made processes wait for a processor during {:.0%} of the time"),
     ):
-        share = sum(detail[f"{name}_seconds"] for detail in details) / measured if measured else 0.0
+        share = sum(detail[f"{name}_seconds"] for detail in details) / measured / parts if measured else 0.0
         if share > limit:
             flags.append(words.format(share) + " while this was measured.")
     return flags

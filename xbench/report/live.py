@@ -47,6 +47,10 @@ class Display:
         if not self._console.is_terminal:
             self._console.print(Text(f"{self._line(progress)} · {self._time()}"), soft_wrap=True)
 
+    def noted(self, case: Case, notes: dict[str, str]) -> None:
+        for what, text in notes.items():
+            self._say(f"{case.arm.label} is {what}: {text}")
+
     def recorded(self, records: list[Record]) -> None:
         for record in records:
             if record.case and record.status != "ok" and record.metric == records[0].metric:

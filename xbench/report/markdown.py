@@ -10,8 +10,9 @@ from xbench.results import Results
 
 PROTOCOL = """\
 Every launch starts a fresh process per arm; within a launch the arms take turns in random order, one short block each.
-A ratio is the median of the paired log-ratios of a launch; its interval (95 %, Student's t) is over launches. MACs and
-peak memory are exact, the latter from a process of its own. FLOPs = 2 × MACs. 1 MiB = 2²⁰ bytes."""
+A ratio is the median of the paired log-ratios of a launch (for device time, the ratio of the launch's medians); its
+interval (95 %, Student's t) is over launches. MACs and peak memory are exact, the latter from a process of its own.
+FLOPs = 2 × MACs. 1 MiB = 2²⁰ bytes."""
 
 
 def markdown_report(results: Results, question: str, command: str, plots: Sequence[Path], folder: Path) -> str:
@@ -22,10 +23,10 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
         parts += ["\n## Before you believe it"] + [f"- {note}" for note in notes]
     parts.append("\n## Figures")
     for grid in result_grids(results):
-        parts += [f"\n**{grid.title}**\n", markdown_table(grid)]
+        parts += [f"\n**{grid.title}**\n", markdown_table(grid), *(f"\n{note}" for note in grid.notes)]
     parts += [f"\n![{path.stem}]({path.relative_to(folder)})" for path in plots]
     for grid in cost_grids(results, results.conditions):
-        parts += [f"\n**{grid.title}**\n", markdown_table(grid)]
+        parts += [f"\n**{grid.title}**\n", markdown_table(grid), *(f"\n{note}" for note in grid.notes)]
     parts += ["\n## How the figures were taken\n", PROTOCOL, ""]
     parts += _provenance(results)
     parts += ["\n## Again\n", f"```\n{command}\n```"]
@@ -34,7 +35,8 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
 
 def _provenance(results: Results) -> list[str]:
     last = results.records[-1]
-    facts = {**last.machine, **last.versions, "commit": last.commit, "time": last.time}
+    versions = {name: text for record in results.records for name, text in record.versions.items()}
+    facts = {**last.machine, **versions, "commit": last.commit, "time": last.time}
     lines = [f"- {name}: {value}" for name, value in facts.items() if value]
     if spent := results.overhead:
         lines.append(

@@ -19,13 +19,18 @@ def show_estimate(figure: Estimate) -> str:
 
 
 def show_interval(figure: Estimate) -> str:
-    """ "0.186 (0.182–0.190)"; the bare value for exact figures; "0.19 (?)" where no interval is known."""
+    """ "0.186 (0.182–0.190)"; the bare value for exact figures; "0.19 (?)" where no interval is known.
+
+    At least two digits of the value and one of the lower end are shown, and an end that is not 1 never reads as 1.
+    """
     if figure.low == figure.high == figure.value:
         return show_number(figure.value, 3)
     half = (figure.high - figure.low) / 2
     if not math.isfinite(half):
         return f"{show_number(figure.value, 2)} (?)"
-    decimals = _decimals(half)
+    decimals = max(_decimals(half), 1 - _magnitude(figure.value), -_magnitude(figure.low))
+    while decimals < 4 and any(end != 1 and round(end, decimals) == 1 for end in (figure.low, figure.high)):
+        decimals += 1
     return f"{_fixed(figure.value, decimals)} ({_fixed(figure.low, decimals)}–{_fixed(figure.high, decimals)})"
 
 
@@ -34,7 +39,7 @@ def show_number(value: float, digits: int) -> str:
     value = float(f"{value:.{digits - 1}e}")
     if value == 0:
         return "0"
-    return _fixed(value, digits - 1 - math.floor(math.log10(abs(value))))
+    return _fixed(value, digits - 1 - _magnitude(value))
 
 
 def show_count(count: float) -> str:
@@ -55,9 +60,14 @@ def _decimals(half: float) -> int:
     """Decimals that show the half interval with one digit, two where that digit would be 1."""
     if half <= 0:
         return 3
-    magnitude = math.floor(math.log10(half))
+    magnitude = _magnitude(half)
     leading = half / 10**magnitude
     return -magnitude + (1 if leading < 1.95 else 0)
+
+
+def _magnitude(value: float) -> int:
+    """The power of ten of the first digit."""
+    return math.floor(math.log10(abs(value)))
 
 
 def _fixed(value: float, decimals: int) -> str:

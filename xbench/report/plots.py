@@ -132,9 +132,12 @@ def save_plots(results: Results, names: Sequence[str], folder: Path) -> list[Pat
     """The named plots that the records allow, as NAME.png and NAME.svg in ``folder``; returns the PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     saved = []
-    for name in names:
-        figure = plot(results, name)
+    for name in PLOTS:
+        figure = plot(results, name) if name in names else None
         if figure is None:
+            # An earlier run into this folder may have drawn what this one did not measure.
+            for suffix in ("png", "svg"):
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
             continue
         for suffix in ("png", "svg"):
             figure.savefig(folder / f"{name}.{suffix}", dpi=160)

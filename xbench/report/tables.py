@@ -17,12 +17,16 @@ from xbench.study import show_img_size
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as text. ``spans`` holds, by row, a text that stands in place of all cells but the first."""
+    """A table as text.
+
+    ``spans`` holds, by row, a text that stands in place of all cells but the first; ``notes`` are lines below it.
+    """
 
     title: str
     heads: list[str]
     rows: list[list[str]]
     spans: dict[int, str]
+    notes: tuple[str, ...] = ()
 
 
 def result_grids(results: Results) -> list[Grid]:
@@ -41,7 +45,8 @@ def _result_grid(results: Results, conditions: dict[str, Any]) -> Grid:
         failed = next((cell for cell in cells.values() if cell and cell.status != "ok"), None)
         if failed and not any(cell and cell.figure for cell in cells.values()):
             spans[len(rows)] = f"{failed.status}: {failed.reason}"
-        rows.append([arm, *(_text(results, conditions, arm, column, cells[column.metric]) for column in columns)])
+        name = results.marked(arm)
+        rows.append([name, *(_text(results, conditions, arm, column, cells[column.metric]) for column in columns)])
     return Grid(conditions_line(conditions), ["arm", *(column.head for column in columns)], rows, spans)
 
 
@@ -56,12 +61,15 @@ class Column:
 
 
 # Heads of columns that a narrow terminal does without, the first to go first; report.md has them all.
-SPARED = ["params", "latency ms", "device ms", "memory ×", "MACs", "in attention", "torch/formula"]
+SPARED = ["params", "ms at batch 1", "latency ×", "device ms", "memory ×", "MACs", "in attention", "torch/formula"]
 
 COLUMNS: dict[str, list[Column]] = {
     "params": [Column("params", "params", lambda e: show_count(e.value))],
     "macs": [Column("macs", "MACs", lambda e: show_count(e.value))],
-    "latency": [Column("latency", "latency ms", show_estimate)],
+    "latency": [
+        Column("latency", "ms at batch 1", show_estimate),
+        Column("latency", "latency ×", show_interval, is_ratio=True),
+    ],
     "throughput": [
         Column("throughput", "img/s", show_estimate),
         Column("throughput", "speed ×", show_interval, is_ratio=True),
@@ -78,7 +86,10 @@ COLUMNS: dict[str, list[Column]] = {
 
 
 def _wanted(column: Column, results: Results) -> bool:
-    return not column.is_ratio or len(results.arms) > 1
+    """Ratios need two arms; the ratio of latencies says at batch 1 what that of throughputs says."""
+    batches = {conditions["batch"] for conditions in results.conditions}
+    repeats = column.metric == "latency" and "throughput" in results.metrics and batches == {1}
+    return not column.is_ratio or (len(results.arms) > 1 and not repeats)
 
 
 def _text(results: Results, conditions: dict[str, Any], arm: str, column: Column, cell: Cell | None) -> str:
@@ -91,7 +102,9 @@ def _text(results: Results, conditions: dict[str, Any], arm: str, column: Column
     if arm == results.against:
         return "1"
     times = results.ratio(conditions, arm, column.metric)
-    return column.show(times) if times else "–"
+    if times is None:
+        return "–"
+    return column.show(times) if results.trusted(conditions, column.metric) else f"void {column.show(times)}"
 
 
 def conditions_line(conditions: dict[str, Any]) -> str:
@@ -109,10 +122,12 @@ def cost_grids(results: Results, conditions: Sequence[dict[str, Any]]) -> list[G
     grids = []
     for place in conditions:
         cells = [(arm, results.cell(place, arm, "macs")) for arm in results.arms]
-        rows = [_cost_row(arm, cell) for arm, cell in cells if cell and cell.figure]
+        rows = [_cost_row(results.marked(arm), cell) for arm, cell in cells if cell and cell.figure]
         if rows:
             title = f"MACs at {show_img_size(place['img_size'])} px by each counter, as a share of the main figure"
-            grids.append(Grid(title, heads, rows, {}))
+            found = [(results.marked(arm), cell.detail["disagreements"]) for arm, cell in cells if cell and cell.figure]
+            notes = tuple(f"{arm}: {sentence}." for arm, sentences in found for sentence in sentences)
+            grids.append(Grid(title, heads, rows, {}, notes))
     return grids
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.text import Text
 
-from xbench.conformance import CHECKS, Finding, Subject, verify
+from xbench.conformance import CHECKS, Candidate, Finding, verify
 from xbench.report.tables import Grid, rich_table
 
 MARKS = {"pass": "✓", "fail": "✗ fails", "skip": "skipped"}
@@ -18,9 +18,9 @@ def verify_all(names: Sequence[str], progress: Console) -> list[Finding]:
     found: list[Finding] = []
     for number, name in enumerate(names, start=1):
         with progress.status(Text(f"{name} ({number} of {len(names)})")):
-            subject = Subject(name)
-            own = list(verify(subject))
-            mapping = subject.mapping if all(finding.outcome != "fail" for finding in own) else ""
+            candidate = Candidate(name)
+            own = list(verify(candidate))
+            mapping = candidate.mapping if all(finding.outcome != "fail" for finding in own) else ""
         if mapping:
             progress.print(Text(f"{name}: {mapping}", style="dim"), soft_wrap=True)
         found += own
@@ -32,7 +32,7 @@ def show_findings(found: Sequence[Finding], console: Console) -> None:
     names = list(dict.fromkeys(finding.attention for finding in found))
     if len(names) > 1:
         console.print(rich_table(_overview(found, names), console.width))
-        found = [finding for finding in found if finding.outcome == "fail"] or []
+        found = [finding for finding in found if finding.outcome == "fail"]
     for name in names:
         own = [finding for finding in found if finding.attention == name]
         if own:
@@ -48,7 +48,9 @@ def _overview(found: Sequence[Finding], names: Sequence[str]) -> Grid:
     for name in names:
         own = [finding for finding in found if finding.attention == name]
         count = {outcome: sum(finding.outcome == outcome for finding in own) for outcome in MARKS}
-        growth = next((finding.reason for finding in own if finding.check == "growth in N"), "")
+        growth = next(
+            (finding.reason for finding in own if (finding.check, finding.outcome) == ("growth in N", "pass")), "–"
+        )
         seconds = sum(finding.seconds for finding in own)
         rows.append(
             [name, *(str(count[outcome]) for outcome in MARKS), growth.replace(" and ", ", "), f"{seconds:.1f}"]

@@ -1,0 +1,133 @@
+"""The stated cost: the closed formula against torch's counter, and the stated growth in N against what is counted.
+
+Growth is measured in counted multiply–accumulates and in peak memory, which are exact and quick, not in seconds.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from unittest import SkipTest
+
+import torch
+from torch import Tensor
+
+from xbench.conformance.check import Candidate, CheckFailed, Grid, check, require
+from xbench.errors import UserError
+from xbench.metrics.counters import Alone, count_torch
+from xbench.metrics.coverage import WIDTHS
+from xbench.metrics.memory import peak_memory
+
+COUNTED_GRIDS = ((8, 8), (12, 20), (32, 32))
+MEMORY_GRIDS = ((20, 20), (40, 40))
+FORMULA_GRIDS = ((2**10, 2**10), (2**11, 2**11))
+COUNTER_GRIDS = ((64, 64), (128, 128))
+FORMULA_TOLERANCE = 0.02
+EXPONENT_TOLERANCE = 0.15
+
+EXPONENTS = {"1": 0.0, "N": 1.0, "N log N": 1.0, "N√N": 1.5, "N²": 2.0, "N³": 3.0}
+
+
+def on_meta(candidate: Candidate, grid: Grid) -> tuple[Alone, Tensor]:
+    """The attention at real widths, where what acts on single elements is a small share, and one sequence for it."""
+    with torch.device("meta"):
+        widths = {**WIDTHS, "num_heads": candidate.widths["num_heads"]}
+        return Alone(candidate.build(widths=widths), grid), torch.empty(1, grid[0] * grid[1], widths["embed_dim"])
+
+
+def counted_macs(candidate: Candidate, grid: Grid) -> int:
+    """What torch's counter sees in one sequence."""
+    model, x = on_meta(candidate, grid)
+    with torch.inference_mode(False), torch.enable_grad():
+        return count_torch(model, x, {}).total
+
+
+@check("cost formula")
+def cost_formula(candidate: Candidate) -> str:
+    """``macs(grid)`` is above zero and what torch's counter counts, at three sizes."""
+    ratios = []
+    for grid in COUNTED_GRIDS:
+        try:
+            counted = counted_macs(candidate, grid)
+        except UserError:
+            continue
+        formula = getattr(on_meta(candidate, grid)[0].attention, "macs", None)
+        if formula is None:
+            require(counted > 0, "has no macs(grid) of its own and torch's counter sees no cost in it")
+            raise SkipTest("it has no macs(grid) of its own; torch's count stands in for it")
+        stated = formula(grid)
+        require(stated > 0, f"states {stated} multiply–accumulates; an attention that costs nothing is an error")
+        require(stated == int(stated), f"states {stated} multiply–accumulates, not a whole number")
+        ratios.append(counted / stated)
+        require(
+            counted == 0 or abs(counted / stated - 1) <= FORMULA_TOLERANCE,
+            f"states {stated:,} on a grid of {grid[0]} × {grid[1]}; torch counts {counted / stated:.3f} of that",
+        )
+    if not ratios:
+        raise SkipTest("refuses the sizes that are counted")
+    if not any(ratios):
+        raise SkipTest("torch's counter sees no product in it, so nothing checks the formula")
+    low, high = min(ratios), max(ratios)
+    return f"torch counts {low:.3f} of it" if f"{low:.3f}" == f"{high:.3f}" else f"torch counts {low:.3f} to {high:.3f}"
+
+
+@check("growth in N")
+def growth_in_n(candidate: Candidate) -> str:
+    """Counted work and peak memory together grow with N as stated, by exponent; measured exactly, not timed."""
+    measured = {"work": exponent(lambda grid: _work(candidate, grid), _work_grids(candidate))}
+    try:
+        measured["memory"] = exponent(lambda grid: _activations(candidate, grid), MEMORY_GRIDS)
+    except UserError:
+        measured["memory"] = math.nan
+    words = " and ".join(f"N^{value:.2f} in {what}" for what, value in measured.items() if not math.isnan(value))
+    cost = stated_cost(candidate)
+    if not cost:
+        raise SkipTest(f"it states no cost; measured: {words}")
+    stated = stated_exponent(cost)
+    if stated is None:
+        raise SkipTest(f"cannot read the stated cost '{cost}'; measured: {words}")
+    largest = max(value for value in measured.values() if not math.isnan(value))
+    if abs(largest - stated) > EXPONENT_TOLERANCE:
+        raise CheckFailed(f"states {cost}, but grows as {words}")
+    return words
+
+
+def stated_cost(candidate: Candidate) -> str:
+    """The cost in N that the attention was registered with; empty where it was not."""
+    return getattr(getattr(candidate.build(), "attention_info", None), "cost", "")
+
+
+def stated_exponent(cost: str) -> float | None:
+    """ "O(N²)" → 2.0; None where the form is unknown. Factors without N do not matter."""
+    inside = re.fullmatch(r"O\((.*)\)", cost.strip())
+    if inside is None:
+        return None
+    for form, value in EXPONENTS.items():
+        if inside[1].replace("·", " ").split() == form.split():
+            return value
+    power = re.fullmatch(r"N(?:\^|\*\*)([\d.]+)", inside[1].strip())
+    return float(power[1]) if power else None
+
+
+def exponent(measure: Callable[[Grid], float], grids: tuple[Grid, Grid]) -> float:
+    """The power of N with which ``measure`` grows from the first grid to the second; 0 where it stays zero."""
+    small, large = (measure(grid) for grid in grids)
+    if not small or not large:
+        return 0.0
+    first, second = (rows * cols for rows, cols in grids)
+    return math.log(large / small) / math.log(second / first)
+
+
+def _work_grids(candidate: Candidate) -> tuple[Grid, Grid]:
+    return FORMULA_GRIDS if hasattr(candidate.build(), "macs") else COUNTER_GRIDS
+
+
+def _work(candidate: Candidate, grid: Grid) -> float:
+    attention = candidate.build()
+    formula = getattr(attention, "macs", None)
+    return counted_macs(candidate, grid) if formula is None else formula(grid)
+
+
+def _activations(candidate: Candidate, grid: Grid) -> float:
+    attention = candidate.build().requires_grad_(False)
+    x = candidate.tokens(grid, batch=1)
+    return peak_memory(lambda: attention(x, grid), attention, x, torch.device("cpu")).activations
