@@ -11,7 +11,8 @@ def test_cases_are_the_product_of_the_axes_in_groups_that_differ_in_the_arm():
     groups = study.groups()
     assert len(groups) == 2 * 2 * 2
     for group in groups:
-        assert [case.arm.label for case in group] == ["xfa", "mhsa"]
+        assert [case.arm.label for case in group] == ["xfa", "mhsa", "xfa (control)"]
+        assert [case.arm.control for case in group] == [False, False, True]
         assert all(case.conditions == group[0].conditions for case in group)
     assert {case.img_size for case in study.cases()} == {(256, 256), (128, 64)}
     assert study.against == "xfa"
@@ -20,6 +21,18 @@ def test_cases_are_the_product_of_the_axes_in_groups_that_differ_in_the_arm():
 def test_a_case_survives_being_written_down():
     for case in make_study(["xfa:rank=2"], [64], baseline=["resnet18"], threads=[1]).cases():
         assert Case.from_flat(case.flat()) == case
+
+
+def test_a_control_runs_where_a_claim_of_speed_is_made():
+    assert make_study(["xfa", "mhsa"], [64], against="mhsa").controls[0].attn == "mhsa"
+    for less in ({"quick": True}, {"metrics": ["macs"]}, {"attn": ["xfa"]}):
+        assert not make_study(**{"attn": ["xfa", "mhsa"], "res": [64], **less}).controls
+
+
+def test_a_lone_value_stands_for_a_list():
+    assert make_study("xfa", 64, dtype="bf16", metrics="macs") == make_study(
+        ["xfa"], [64], dtype=["bf16"], metrics=["macs"]
+    )
 
 
 def test_the_same_attention_twice_gets_two_names():

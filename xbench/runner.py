@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -19,11 +19,12 @@ from xbench.data.photos import photo_paths
 from xbench.errors import UserError
 from xbench.identity import case_key, forget_sources, provenance
 from xbench.metrics import METRICS
+from xbench.plan import Group, Plan
 from xbench.process import PROCESS_POLICY, ArmError, ArmProcess
 from xbench.records import Ledger, Record
 from xbench.results import Results
 from xbench.statistics import EFFECT, Estimate
-from xbench.study import CLAIM_LAUNCHES, Case, Study
+from xbench.study import Case, Study
 from xbench.watch import Clock, Limits, Observer, Progress, Silent
 
 # Per launch: the least and the most rounds, and the seconds that decide between them.
@@ -32,27 +33,8 @@ QUICK_ROUNDS = (1, 10, 3.0)
 # Per launch and arm: seconds after which warming up ends in any case, and the least iterations.
 WARM_UP = (5.0, 2)
 QUICK_WARM_UP = (1.0, 1)
-SECONDS_PER_ARM = 60.0
 START_SECONDS = 120.0  # a worker may take to start, on top of the time limit of a turn
 MEMORY_SHARE = 0.9  # of the memory that is free when the run starts, for one worker
-
-
-@dataclass
-class Group:
-    """Cases that differ in the arm only. A case that can give no more figures leaves ``open``.
-
-    ``done`` holds (arm, metric) of the exact figures that are there; ``launches`` counts those that every open arm
-    finished, ``target`` those that are planned. ``peak_bytes`` and ``step_seconds`` are by arm.
-    """
-
-    cases: list[Case]
-    open: list[Case]
-    done: set[tuple[str, str]] = field(default_factory=set)
-    launches: int = 0
-    target: int = 0
-    peak_bytes: dict[str, int] = field(default_factory=dict)
-    launch_seconds: float | None = None
-    step_seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Runner:
@@ -73,25 +55,10 @@ class Runner:
         self._memory_limit = self.limits.memory_bytes or int(psutil.virtual_memory().available * MEMORY_SHARE)
         self._order = random.Random(self.run_id)
         forget_sources()
-        self._groups = [self._group(cases) for cases in study.groups()]
-        self._keys = {
-            (case, name): self._key(case, name) for group in self._groups for case, name in self._asked(group)
-        }
+        self._plan = Plan(study, self.limits.seconds, self.clock)
+        self._keys = {(case, name): self._key(case, name) for case in study.cases() for name in study.metrics}
         self._held = [record for record in ledger.read() if record.status == "ok" and record.case]
-        for group in self._groups:
-            self._take_over_exact(group)
-        self._seconds = self.limits.seconds or SECONDS_PER_ARM * sum(len(group.cases) for group in self._groups)
         self._processes: list[ArmProcess] = []
-
-    def _group(self, cases: list[Case]) -> Group:
-        if self.study.timed and len(cases) > 1 and not self.study.quick:
-            reference = next(case for case in cases if case.arm.label == self.study.against)
-            again = replace(reference.arm, label=f"{reference.arm.label} (control)", control=True)
-            cases = [*cases, replace(reference, arm=again)]
-        return Group(cases, open=list(cases))
-
-    def _asked(self, group: Group) -> list[tuple[Case, str]]:
-        return [(case, name) for case in group.cases for name in self.study.metrics]
 
     def _held_records(self, group: Group, cases: list[Case], *, exact: bool) -> list[Record]:
         """What an earlier run of the same cases, code, input and machine left in the ledger."""
@@ -106,16 +73,13 @@ class Runner:
             if record.metric == "peak_memory":
                 group.peak_bytes[record.case["arm"]] = record.detail["total"]
 
-    def _take_over_launches(self, group: Group) -> None:
-        """A launch counts when every arm that is still open finished it: only then are its samples paired."""
+    def _held_launches(self, group: Group) -> list[list[Record]]:
+        """Those that every arm still open finished: only then are their samples paired."""
         launches: dict[tuple[str, int], list[Record]] = {}
         for record in self._held_records(group, group.open, exact=False):
             launches.setdefault((record.run, record.launch), []).append(record)
         timed = sum(not METRICS[name].exact for name in self.study.metrics) * len(group.open)
-        for records in launches.values():
-            if len({(record.case["arm"], record.metric) for record in records}) == timed:
-                group.launches += 1
-                self.records += records
+        return [held for held in launches.values() if len({(r.case["arm"], r.metric) for r in held}) == timed]
 
     def run(self) -> list[Record]:
         """Measures everything and returns the records, which the ledger already holds.
@@ -124,7 +88,8 @@ class Runner:
             UserError: the ledger can no longer be written.
         """
         try:
-            for group in self._groups:
+            for group in self._plan.groups:
+                self._take_over_exact(group)
                 self._measure_exact(group)
             if self.study.timed:
                 self._measure_timed()
@@ -141,7 +106,7 @@ class Runner:
             for case in group.cases
             if not case.arm.control
         }
-        arms = self._start(group, [case for case, names in wanted.items() if names or not group.launches])
+        arms = self._start(group, [case for case, names in wanted.items() if names or not self._held_launches(group)])
         self._vouch(group, arms)
         counted = [case for case in arms if {"params", "macs"} & set(wanted[case])]
         for case in self._open(group, counted):
@@ -180,42 +145,15 @@ class Runner:
     # Timed figures
 
     def _measure_timed(self) -> None:
-        for group in self._groups:
-            self._take_over_launches(group)
-            group.target = (
-                self.study.launches[0] if self.limits.seconds else min(CLAIM_LAUNCHES, self.study.launches[-1])
-            )
+        for group in self._plan.groups:
+            held = self._held_launches(group)
+            group.launches = len(held)
+            self.records += [record for records in held for record in records]
         for launch in range(1, self.study.launches[-1] + 1):
-            for group in self._groups:
-                if group.launches == launch - 1 and self._worth_a_launch(group):
+            for group in self._plan.groups:
+                if group.launches == launch - 1 and self._plan.worth_a_launch(group, self._precise):
                     self._launch(group, launch)
                     self._advance(group)
-
-    def _worth_a_launch(self, group: Group) -> bool:
-        """Looks at precision and budget only at fixed numbers of launches, so that looking does not bend the result.
-
-        Without a budget from the user, what a claim needs is always measured, and more only while it is quick.
-        """
-        if all(case.arm.control for case in group.open):
-            return False
-        if group.launches >= group.target:
-            further = [n for n in self.study.launches if n > group.launches]
-            if not further or (group.launches >= CLAIM_LAUNCHES and self._precise(group)):
-                return False
-            if self.clock.total + self._seconds_left() + further[0] * self._launch_seconds(group) > self._seconds:
-                return False
-            group.target = further[0]
-        return True
-
-    def _seconds_left(self) -> float:
-        """What the launches planned so far will take."""
-        return sum(max(0, g.target - g.launches) * self._launch_seconds(g) for g in self._groups)
-
-    def _launch_seconds(self, group: Group) -> float:
-        """What a launch of the group took, or will about take, judging by others and by its slowest step."""
-        known = [g.launch_seconds for g in self._groups if g.launch_seconds]
-        guess = max(sum(known) / len(known) if known else 0.0, 3 * sum(group.step_seconds.values()))
-        return group.launch_seconds or guess
 
     def _precise(self, group: Group) -> bool:
         return all(estimate.half_width <= EFFECT / 2 for estimate in self._ratios(group).values())
@@ -237,7 +175,7 @@ class Runner:
             UserError: a source file was edited since the run began.
         """
         forget_sources()
-        if any(self._key(case, name) != self._keys[case, name] for case, name in self._asked(group)):
+        if any(self._key(case, name) != self._keys[case, name] for case in group.cases for name in self.study.metrics):
             raise UserError("the code was changed while it was being measured. Run again; what is finished is kept.")
 
     def _check_fits(self, group: Group) -> None:
@@ -330,7 +268,7 @@ class Runner:
 
     def _advance(self, group: Group) -> None:
         conditions = group.cases[0].conditions
-        left = self._seconds_left()
+        left = self._plan.seconds_left()
         self.observer.advanced(Progress(conditions, group.launches, group.target, self._ratios(group), left))
 
     # Processes

@@ -3,8 +3,8 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import product
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby, product
 from typing import Any
 
 import psutil
@@ -107,16 +107,23 @@ class Study:
         return any(not METRICS[name].exact for name in self.metrics)
 
     def cases(self) -> Iterator[Case]:
-        """The product of the axes, arms innermost."""
+        """The product of the axes, arms innermost, the control last."""
         for point in product(self.res, self.patch, self.batch, self.dtype, self.threads):
             img_size, patch_size, batch, dtype, threads = point
-            for arm in self.arms:
+            for arm in [*self.arms, *self.controls]:
                 yield Case(arm, img_size, patch_size, self.size, batch, dtype, self.device, threads)
 
     def groups(self) -> list[list[Case]]:
         """The cases in comparison groups: equal in everything but the arm."""
-        cases, width = list(self.cases()), len(self.arms)
-        return [cases[i : i + width] for i in range(0, len(cases), width)]
+        return [list(group) for _, group in groupby(self.cases(), lambda case: case.conditions)]
+
+    @property
+    def controls(self) -> list[Arm]:
+        """The reference arm once more, where a run makes claims of speed."""
+        if self.quick or not self.timed or len(self.arms) == 1:
+            return []
+        reference = next(arm for arm in self.arms if arm.label == self.against)
+        return [replace(reference, label=f"{self.against} (control)", control=True)]
 
 
 def make_study(

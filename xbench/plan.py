@@ -1,0 +1,72 @@
+"""How many launches each comparison group gets: what a claim needs, and more while that is cheap or the user allows it.
+
+Precision and budget are looked at only at fixed numbers of launches, so that looking does not bend the result.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from xbench.study import CLAIM_LAUNCHES, Case, Study
+from xbench.watch import Clock
+
+SECONDS_PER_ARM = 60.0  # up to which a run that the user gave no budget goes beyond what a claim needs
+
+
+@dataclass
+class Group:
+    """Cases that differ in the arm only. A case that can give no more figures leaves ``open``.
+
+    ``done`` holds (arm, metric) of the exact figures that are there; ``launches`` counts those that every open arm
+    finished, ``target`` those that are planned. ``peak_bytes`` and ``step_seconds`` are by arm.
+    """
+
+    cases: list[Case]
+    open: list[Case]
+    done: set[tuple[str, str]] = field(default_factory=set)
+    launches: int = 0
+    target: int = 0
+    launch_seconds: float | None = None
+    peak_bytes: dict[str, int] = field(default_factory=dict)
+    step_seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Plan:
+    """The groups of a study and how far each is to go.
+
+    Args:
+        budget: seconds that the run should stay within; None where the user named none.
+        clock: tells how long the run has lasted.
+    """
+
+    def __init__(self, study: Study, budget: float | None, clock: Clock):
+        self.groups = [Group(cases, open=list(cases)) for cases in study.groups()]
+        self._stops = study.launches
+        self._clock = clock
+        self._budget = budget or SECONDS_PER_ARM * sum(len(group.cases) for group in self.groups)
+        for group in self.groups:
+            group.target = self._stops[0] if budget else min(CLAIM_LAUNCHES, self._stops[-1])
+
+    def worth_a_launch(self, group: Group, precise: Callable[[Group], bool]) -> bool:
+        """Whether the group is to be launched once more. ``precise`` tells whether its intervals are narrow enough."""
+        if all(case.arm.control for case in group.open):
+            return False
+        if group.launches < group.target:
+            return True
+        further = [stop for stop in self._stops if stop > group.launches]
+        if not further or (group.launches >= CLAIM_LAUNCHES and precise(group)):
+            return False
+        expected = (further[0] - group.launches) * self._launch_seconds(group)
+        if self._clock.total + self.seconds_left() + expected > self._budget:
+            return False
+        group.target = further[0]
+        return True
+
+    def seconds_left(self) -> float:
+        """What the launches planned so far will take."""
+        return sum(max(0, group.target - group.launches) * self._launch_seconds(group) for group in self.groups)
+
+    def _launch_seconds(self, group: Group) -> float:
+        """What a launch of the group took, or will about take, judging by other groups and by its own steps."""
+        known = [other.launch_seconds for other in self.groups if other.launch_seconds]
+        guess = max(sum(known) / len(known) if known else 0.0, 3 * sum(group.step_seconds.values()))
+        return group.launch_seconds or guess
