@@ -11,7 +11,7 @@ def test_cases_are_the_product_of_the_axes_in_groups_that_differ_in_the_arm():
     groups = study.groups()
     assert len(groups) == 2 * 2 * 2
     for group in groups:
-        assert [case.arm.label for case in group] == ["xfa", "mhsa", "xfa (control)"]
+        assert [case.arm.label for case in group] == ["xfa", "mhsa", "xfa again"]
         assert [case.arm.control for case in group] == [False, False, True]
         assert all(case.conditions == group[0].conditions for case in group)
     assert {case.img_size for case in study.cases()} == {(256, 256), (128, 64)}

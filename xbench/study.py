@@ -123,7 +123,7 @@ class Study:
         if self.quick or not self.timed or len(self.arms) == 1:
             return []
         reference = next(arm for arm in self.arms if arm.label == self.against)
-        return [replace(reference, label=f"{self.against} (control)", control=True)]
+        return [replace(reference, label=f"{self.against} again", control=True)]
 
 
 def make_study(

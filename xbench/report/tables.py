@@ -61,13 +61,13 @@ class Column:
 
 
 # Heads of columns that a narrow terminal does without, the first to go first; report.md has them all.
-SPARED = ["params", "ms at batch 1", "latency ×", "device ms", "memory ×", "MACs", "in attention", "torch/formula"]
+SPARED = ["params", "ms, batch 1", "latency ×", "device ms", "memory ×", "MACs", "in attention", "torch/formula"]
 
 COLUMNS: dict[str, list[Column]] = {
     "params": [Column("params", "params", lambda e: show_count(e.value))],
     "macs": [Column("macs", "MACs", lambda e: show_count(e.value))],
     "latency": [
-        Column("latency", "ms at batch 1", show_estimate),
+        Column("latency", "ms, batch 1", show_estimate),
         Column("latency", "latency ×", show_interval, is_ratio=True),
     ],
     "throughput": [
