@@ -16,7 +16,6 @@ from typer.core import TyperCommand
 from xbench.errors import UserError
 
 if TYPE_CHECKING:
-    from xbench.api import Comparison
     from xbench.study import Study
 
 EXIT_CHECK_FAILED, EXIT_USER, EXIT_SOME_FAILED, EXIT_NOTHING_MEASURED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -249,6 +248,7 @@ def _measure_and_show(
 ) -> None:
     # Imported after the study was found good: this takes a second.
     from xbench.api import measure
+    from xbench.report.terminal import show
     from xbench.watch import Limits
 
     limits = Limits(
@@ -262,7 +262,7 @@ def _measure_and_show(
         for record in measured.results.records:
             print(json.dumps(asdict(record)))
     else:
-        show(measured, Console(width=None if sys.stdout.isatty() else 100))
+        show(measured.results, measured.folder, Console(width=None if sys.stdout.isatty() else 100))
     if isinstance(measured.error, KeyboardInterrupt):
         console.print("Interrupted. What was finished is kept.")
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -272,38 +272,6 @@ def _measure_and_show(
         raise typer.Exit(EXIT_NOTHING_MEASURED)
     if measured.results.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
-
-
-def show(comparison: "Comparison", console: Console) -> None:
-    """Prints the tables, the answer in words, what to hold against it, and where everything lies."""
-    from xbench.report.answers import answers, caveats
-    from xbench.report.numbers import show_seconds
-    from xbench.report.tables import cost_grids, result_grids, rich_table
-
-    results = comparison.results
-    for grid in [*result_grids(results), *cost_grids(results, results.conditions[-1:])]:
-        console.print(Text(grid.title, style="bold"))
-        if len(grid.spans) < len(grid.rows):
-            console.print(rich_table(grid, console.width))
-        for row, text in grid.spans.items():
-            console.print(Text(f"  {grid.rows[row][0]}: {text}", style="red"))
-        for note in grid.notes:
-            console.print(Text(note))
-    console.print()
-    for sentence in answers(results):
-        console.print(Text(sentence, style="bold"))
-    for note in caveats(results):
-        console.print(Text(note))
-    spent = results.overhead
-    if spent and not spent["model_seconds"]:
-        console.print("Nothing had to be measured: the records were there.")
-    elif spent:
-        console.print(
-            f"{show_seconds(spent['total_seconds'])}: {show_seconds(spent['model_seconds'])} running models, "
-            f"{show_seconds(spent['start_seconds'])} starting processes, {spent['share']:.1%} neither.",
-            highlight=False,
-        )
-    console.print(Text(f"Records, report.md and plots: {comparison.folder}"), soft_wrap=True)
 
 
 def _positive(name: str, value: float | None) -> Any:
