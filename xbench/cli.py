@@ -83,9 +83,7 @@ def _root(
 
 Many = list[str] | None
 Quick = Annotated[bool, typer.Option("--quick", help="A look, not a claim: three launches, no control.")]
-Budget = Annotated[
-    float | None, typer.Option(help="Seconds to stay within; three launches always run. Default: a claim.")
-]
+Budget = Annotated[float | None, typer.Option(help="Seconds to stay within; three launches always run.")]
 MemoryLimit = Annotated[float | None, typer.Option(help="GiB a CPU worker may allocate. Default: 90 % of the free.")]
 TimeLimit = Annotated[float, typer.Option(help="Seconds one answer of a worker may take.")]
 Out = Annotated[
@@ -178,7 +176,9 @@ def compare(
     dtype: Annotated[Many, typer.Option(help="fp32, bf16 or fp16. Default: fp32.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[Many, typer.Option(help="CPU threads. Default: the physical cores.")] = None,
-    metrics: Annotated[Many, typer.Option(help="params, macs, latency, throughput, peak_memory. Default: all.")] = None,
+    metrics: Annotated[
+        Many, typer.Option(help="params, macs, latency, throughput, peak_memory, on CUDA device_time. Default: all.")
+    ] = None,
     images: Annotated[str | None, typer.Option(help="Folder of photographs to use as input.")] = None,
     quick: Quick = False,
     budget: Budget = None,

@@ -71,7 +71,7 @@ def warm_up(step: Callable[[], object], seconds: float, at_least: int) -> WarmUp
         times.append(elapsed)
         faults.append(faulted)
         spent += elapsed
-        window = max(1, min(len(times) // 2, 10))
+        window = max(1, min(len(times) // 3, 10))  # of three, so that the cold start is in neither
         recent, before = median(times[-window:]), median(times[-2 * window : -window] or times)
         steady = median(faults[-window:]) <= STEADY_FAULTS
         settled = steady and len(times) >= 4 and abs(recent / before - 1) <= AGREEMENT
