@@ -101,7 +101,7 @@ def _lines(axis: Axes, results: Results, conditions: list[dict], metric: str, sc
             marker=MARKERS[i % len(MARKERS)],
             markersize=4.5,
             # The first line is the widest, so that lines that coincide all show.
-            linewidth=1.2 + 4.0 * (1 - i / len(results.arms)) ** 2,
+            linewidth=1.2 + 1.6 * (1 - i / len(results.arms)),
             capsize=3,
         )
     axis.set_xscale("log", base=2)
