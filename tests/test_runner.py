@@ -61,6 +61,21 @@ def test_an_arm_that_dies_in_a_launch_leaves_the_others_and_its_exact_figures(tm
     assert results.cell(conditions, attn[1], "macs").status == "ok"
 
 
+def test_arms_share_the_memory_of_the_machine_not_the_limit_of_one_worker(tmp_path):
+    study = make_study(["xfa", "mhsa"], [64], size="xxs", threads=[1], quick=True)
+    runner = Runner(study, Ledger(tmp_path / "records.jsonl"), limits=Limits(memory_bytes=2**20))
+    (group,) = runner._plan.groups
+    group.peak_bytes = {"xfa": 2**20, "mhsa": 2**20}
+    runner._check_fits(group)
+    assert len(group.open) == 2
+    group.peak_bytes["mhsa"] = 2**60
+    runner._check_fits(group)
+    assert [case.arm.label for case in group.open] == ["xfa"]
+    lost = [record for record in runner.records if record.status == "oom"]
+    assert {record.case["arm"] for record in lost} == {"mhsa"}
+    assert "measure it alone" in lost[0].reason
+
+
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory):
     return xbench.compare(

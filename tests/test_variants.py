@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from equality import assert_same, in_float64, values_and_gradients  # noqa: F401
 from timm.layers import Attention
 from timm.models.mobilevit import LinearSelfAttention
 from torch import nn
@@ -12,27 +13,6 @@ from xbench.attention import build_attention
 
 ALL = ("mhsa", "mhsa-sdpa", "separable", "xfa", "xfa:rank=3,kernel=5")
 GRID, TOKENS = (3, 5), 15
-
-
-@pytest.fixture(autouse=True)
-def in_float64():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def values_and_gradients(function, x, parameters):
-    """The result for x, and the gradients of a random projection of it in x and in the parameters."""
-    x = x.clone().requires_grad_()
-    y = function(x)
-    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
-    return [y, *torch.autograd.grad((y * weights).sum(), [x, *parameters])]
-
-
-def assert_same(actual, expected):
-    for a, b in zip(actual, expected, strict=True):
-        torch.testing.assert_close(a.reshape(b.shape), b, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["mhsa", "mhsa-sdpa"])

@@ -1,9 +1,12 @@
 """The zoo: each mechanism against an implementation that nobody here wrote, or against its equation, token by token."""
 
 import math
+from functools import partial
 
+import equality
 import pytest
 import torch
+from equality import in_float64, values_and_gradients  # noqa: F401
 from timm.layers.attention2d import MultiQueryAttentionV2
 from timm.models import metaformer, pvt_v2, swiftformer
 from timm.models.efficientvit_mit import LiteMLA
@@ -45,25 +48,7 @@ ZOO = (
 GRIDS = ((1, 1), (1, 7), (5, 3), (8, 8))
 
 
-@pytest.fixture(autouse=True)
-def in_float64():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def values_and_gradients(function, x, parameters):
-    """The result for x, and the gradients of a random projection of it in x and in the parameters."""
-    x = x.clone().requires_grad_()
-    y = function(x)
-    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
-    return [y, *torch.autograd.grad((y * weights).sum(), [x, *parameters])]
-
-
-def assert_same(actual, expected, rtol=1e-9, atol=1e-11):
-    for a, b in zip(actual, expected, strict=True):
-        torch.testing.assert_close(a.reshape(b.shape), b, rtol=rtol, atol=atol)
+assert_same = partial(equality.assert_same, rtol=1e-9, atol=1e-11)
 
 
 def as_image(x, grid):

@@ -27,14 +27,12 @@ from xbench.statistics import EFFECT, Estimate
 from xbench.study import Case, Study
 from xbench.watch import Clock, Limits, Observer, Progress, Silent
 
-# Per launch: the least and the most rounds, and the seconds that decide between them.
-ROUNDS = (3, 40, 12.0)
-QUICK_ROUNDS = (1, 10, 3.0)
-# Per launch and arm: seconds after which warming up ends in any case, and the least iterations.
-WARM_UP = (5.0, 2)
-QUICK_WARM_UP = (1.0, 1)
+# Per launch: seconds after which warming an arm up ends in any case, and the least iterations; then the least and the
+# most rounds, and the seconds that decide between them.
+PACE = {"warm_up": (5.0, 2), "rounds": (3, 40, 12.0)}
+QUICK_PACE = {"warm_up": (1.0, 1), "rounds": (1, 10, 3.0)}
 START_SECONDS = 120.0  # a worker may take to start, on top of the time limit of a turn
-MEMORY_SHARE = 0.9  # of the memory that is free when the run starts, for one worker
+MEMORY_SHARE = 0.9  # of the free memory: for one worker, and for all arms of a launch together
 
 
 class Runner:
@@ -45,6 +43,7 @@ class Runner:
         self.ledger = ledger
         self.observer: Observer = observer or Silent()
         self.limits = limits or Limits()
+        self._pace: dict[str, tuple[Any, ...]] = QUICK_PACE if study.quick else PACE
         self.run_id = uuid.uuid4().hex[:12]
         self.clock = Clock()
         self.records: list[Record] = []
@@ -180,7 +179,7 @@ class Runner:
 
     def _check_fits(self, group: Group) -> None:
         """Ends the arms that have no room beside the others: in a launch, all are in memory at once."""
-        free = self._memory_limit
+        free = int(psutil.virtual_memory().available * MEMORY_SHARE)
         for case in sorted(self._open(group, group.cases), key=lambda case: group.peak_bytes.get(case.arm.label, 0)):
             reference = self.study.against if case.arm.control else case.arm.label
             free -= group.peak_bytes.get(reference, 0)
@@ -198,7 +197,7 @@ class Runner:
         arms = self._start(group, group.open)
         warm: dict[Case, dict[int, dict[str, Any]]] = {}
         blocks: dict[Case, dict[int, list[dict[str, Any]]]] = {}
-        seconds, at_least = QUICK_WARM_UP if self.study.quick else WARM_UP
+        seconds, at_least = self._pace["warm_up"]
         for case in self._open(group, self._shuffled(arms)):
             with self._ending(group, case), self.clock.counting("model"):
                 self.observer.doing(case, f"launch {launch}: warming up")
@@ -230,7 +229,7 @@ class Runner:
         return list(dict.fromkeys(wanted + ([1] if "latency" in metrics else [])))
 
     def _rounds(self, round_seconds: float) -> int:
-        low, high, seconds = QUICK_ROUNDS if self.study.quick else ROUNDS
+        low, high, seconds = self._pace["rounds"]
         return max(low, min(high, int(seconds / max(round_seconds, 1e-9))))
 
     def _device(self, case: Case, process: ArmProcess) -> dict[str, Any]:
@@ -318,11 +317,7 @@ class Runner:
     def _key(self, case: Case, metric: str) -> str:
         policy: dict[str, Any] = {**PROCESS_POLICY, "inputs": self._inputs}
         if not METRICS[metric].exact:
-            policy |= (
-                {"warm_up": QUICK_WARM_UP, "rounds": QUICK_ROUNDS}
-                if self.study.quick
-                else {"warm_up": WARM_UP, "rounds": ROUNDS}
-            )
+            policy |= self._pace
         return case_key(case, metric, policy)
 
     def _record(
