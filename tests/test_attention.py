@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from xbench import registry
-from xbench.attention import build_attention, parse_attention, register_attention
+from xbench.attention import attention_class, build_attention, parse_attention, register_attention
 from xbench.errors import UserError
 from xbench.registry import catalogue, survey
 
@@ -47,7 +47,9 @@ def plugin(tmp_path, monkeypatch):
 def test_built_in_attentions_are_described():
     known = catalogue()
     assert {"mhsa", "mhsa-sdpa", "separable", "xfa"} <= set(known)
-    assert known["xfa"].options == {"rank": 1, "kernel": 3}
+    readings = {"context": "tokens", "scale": "mean", "temperature": "head", "order": "folded"}
+    assert known["xfa"].options == {"rank": 1, "kernel": 3, **readings}
+    assert (known["mhsa-sdpa"].computes, known["mhsa-sdpa"].memory) == ("mhsa", "O(N)")
     assert (known["mhsa"].cost, known["xfa"].cost) == ("O(N²)", "O(N)")
     assert all(info.summary and "arXiv" in info.paper for name, info in known.items() if ":" not in name)
 
@@ -69,6 +71,7 @@ def test_looking_imports_no_torch():
         ("xfa:rank=4", "xfa:rank=4", {"rank": 4}),
         ("xfa:rank=4,kernel=5", "xfa:kernel=5,rank=4", {"rank": 4, "kernel": 5}),
         ("mhsa:num_heads=2", "mhsa:num_heads=2", {"num_heads": 2}),
+        ("xfa:order=plain,context=grid", "xfa:context=grid,order=plain", {"order": "plain", "context": "grid"}),
         ("attention_variants.xfa:CrossFeatureAttention", "attention_variants.xfa:CrossFeatureAttention", {}),
         (
             "attention_variants.xfa:CrossFeatureAttention:rank=2",
@@ -169,4 +172,21 @@ def test_registered_class_cannot_take_a_built_in_name(monkeypatch):
 
     register_attention("mhsa", paper="", cost="")(Impostor)
     with pytest.raises(UserError, match="two attentions are called 'mhsa'"):
+        catalogue()
+
+
+def test_facts_are_the_same_read_and_imported():
+    """What is read from a file without running it is what the class says of itself once it is imported."""
+    for name, info in registry.built_in().items():
+        assert attention_class(name).attention_info == info
+
+
+def test_computing_an_attention_that_does_not_exist_is_an_error(monkeypatch):
+    monkeypatch.setattr(registry, "registered", {})
+
+    class Faster(nn.Module):
+        pass
+
+    register_attention("faster", paper="", cost="", computes="mhsaa")(Faster)
+    with pytest.raises(UserError, match=r"which 'faster' computes: 'mhsaa'\. Did you mean 'mhsa'\?"):
         catalogue()

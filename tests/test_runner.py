@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import xbench
+from xbench.launch import PROCESS_BYTES, heats
+from xbench.plan import Group
 from xbench.records import Ledger, read_records
 from xbench.results import Results
 from xbench.runner import Runner
@@ -61,19 +63,63 @@ def test_an_arm_that_dies_in_a_launch_leaves_the_others_and_its_exact_figures(tm
     assert results.cell(conditions, attn[1], "macs").status == "ok"
 
 
-def test_arms_share_the_memory_of_the_machine_not_the_limit_of_one_worker(tmp_path):
-    study = make_study(["xfa", "mhsa"], [64], size="xxs", threads=[1], quick=True)
-    runner = Runner(study, Ledger(tmp_path / "records.jsonl"), limits=Limits(memory_bytes=2**20))
-    (group,) = runner._plan.groups
-    group.peak_bytes = {"xfa": 2**20, "mhsa": 2**20}
-    runner._check_fits(group)
-    assert len(group.open) == 2
-    group.peak_bytes["mhsa"] = 2**60
-    runner._check_fits(group)
-    assert [case.arm.label for case in group.open] == ["xfa"]
-    lost = [record for record in runner.records if record.status == "oom"]
-    assert {record.case["arm"] for record in lost} == {"mhsa"}
-    assert "measure it alone" in lost[0].reason
+def test_arms_that_do_not_fit_side_by_side_run_in_heats_each_with_the_reference_and_its_control():
+    (cases,) = make_study(["xfa", "mhsa", "pool", "linear"], [64], size="xxs", threads=[1]).groups()
+    group = Group(cases, open=list(cases), peak_bytes=dict.fromkeys(["xfa", "mhsa", "pool", "linear"], 2**30))
+    each = 2**30 + PROCESS_BYTES
+    assert len(heats(group, "xfa", 5 * each)) == 1
+    labels = [[case.arm.label for case in heat] for heat in heats(group, "xfa", 4 * each)]
+    assert labels == [["xfa", "xfa again", "mhsa", "pool"], ["xfa", "xfa again", "linear"]]
+
+
+def test_every_heat_is_measured_and_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr("xbench.launch._fits", lambda cases, *_: len(cases) <= 2)
+    study = make_study(["xfa", "mhsa", "pool"], [32], size="xxs", metrics=["throughput"], threads=[1], quick=True)
+    ledger = Ledger(tmp_path / "records.jsonl")
+    Runner(study, ledger).run()
+    results = Results(ledger.read())
+    (conditions,) = results.conditions
+    placed = {(r.case["arm"], r.heat) for r in results.records if r.launch}
+    assert placed == {("xfa", 0), ("mhsa", 0), ("xfa", 1), ("pool", 1)}
+    for arm in ("mhsa", "pool"):
+        assert results.speed_ratio(conditions, arm).launches == 3
+    again = Runner(study, ledger)
+    again.run()
+    assert not [record for record in ledger.read() if record.run == again.book.run_id]
+
+
+def test_what_cannot_be_is_a_row_before_any_time_is_spent(tmp_path, monkeypatch):
+    study = make_study(["xfa", "mhsa"], [64, 1024], patch=[1, 8], size="xxs", quick=True)
+    monkeypatch.setattr(Runner, "_measure_exact", lambda *_: None)
+    monkeypatch.setattr(Runner, "_measure_timed", lambda *_: None)
+    ledger = Ledger(tmp_path / "records.jsonl")
+    Runner(study, ledger, limits=Limits(memory_bytes=2 * 2**30)).run()
+    places = {(r.case["arm"], r.case["img_size"][0], r.case["patch_size"]): r.reason for r in ledger.read() if r.reason}
+    assert set(places) == {("xfa", 64, 8), ("mhsa", 64, 8), ("mhsa", 1024, 1)}
+    assert "patch size 8 is larger" in places["xfa", 64, 8]
+    assert "needs at least 8.1 GiB of memory; the limit is 2.0 GiB" in places["mhsa", 1024, 1]
+    lost = [record for record in ledger.read() if record.reason]
+    assert {record.status for record in lost} == {"unsupported"}
+    too_large = {record.metric for record in lost if record.case["patch_size"] == 1}
+    assert "throughput" in too_large
+    assert "macs" not in too_large, "what is known on paper is kept"
+
+
+def test_levels_and_directions_give_their_figures(tmp_path):
+    axes = {"level": ["op", "block", "model"], "direction": ["inference", "training"], "tokens": [64], "batch": [2]}
+    study = make_study(["xfa", "mhsa"], [64], size="xxs", threads=[1], quick=True, **axes)
+    ledger = Ledger(tmp_path / "records.jsonl")
+    Runner(study, ledger).run()
+    frame = Results(ledger.read()).frame
+    assert (frame.status == "ok").all(), frame[frame.status != "ok"].reason.unique()
+    trained = frame[frame.direction == "training"].set_index(["level", "arm", "metric"]).value
+    inferred = frame[frame.direction == "inference"].set_index(["level", "arm", "metric"]).value
+    for level in ("op", "block", "model"):
+        for arm in ("xfa", "mhsa"):
+            parts = sum(trained[level, arm, f"{part}_time"] for part in ("forward", "backward", "optimizer"))
+            assert parts == pytest.approx(2e3 / trained[level, arm, "throughput"], rel=0.3)
+            assert trained[level, arm, "peak_memory"] > inferred[level, arm, "peak_memory"]
+            assert trained[level, arm, "macs"] == inferred[level, arm, "macs"]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +151,7 @@ def test_a_comparison_gives_every_figure_with_intervals_and_ratios(comparison):
 
 
 def test_latency_is_at_batch_1_and_throughput_at_the_batch_asked_for(comparison):
-    batches = {(r.metric, r.detail["batch"]) for r in comparison.results.records if r.launch}
+    batches = {(r.metric, r.detail["batch"]) for r in comparison.results.records if "batch" in r.detail}
     assert batches == {("latency", 1), ("throughput", 2)}
 
 
@@ -136,7 +182,8 @@ def test_a_run_again_measures_only_what_is_missing(comparison, tmp_path, monkeyp
         raise AssertionError("nothing is missing")
 
     with monkeypatch.context() as patched:
-        patched.setattr("xbench.runner.ArmProcess", no_process)
+        patched.setattr("xbench.crew.ArmProcess", no_process)
+        patched.setattr("xbench.survey.ArmProcess", no_process)
         Runner(comparison.study, ledger).run()
 
     lost = {
@@ -145,10 +192,11 @@ def test_a_run_again_measures_only_what_is_missing(comparison, tmp_path, monkeyp
     ledger.path.write_text("".join(line for n, line in enumerate(lines) if n not in lost))
     again = Runner(comparison.study, ledger)
     again.run()
-    new = [record for record in ledger.read() if record.run == again.run_id]
+    new = [record for record in ledger.read() if record.run == again.book.run_id]
     assert {record.metric for record in new if not record.launch} == {"macs"}
-    assert len(new) == 4 + 2 * 2 * 2, "four counts, and for each size one launch of both arms with both metrics"
-    frame = Results(again.records).frame
+    launch = 2 * 2 + 2 + 1  # of both arms latency, throughput and breakdown; the machine's limits once
+    assert len(new) == 4 + 2 * launch, "four counts, and one launch for each size"
+    frame = again.results().frame
     assert (frame[frame.metric == "latency"].launches == 3).all()
 
 

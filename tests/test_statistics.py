@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from xbench.statistics import Estimate, control_holds, estimate, ratio, verdict
+from xbench.statistics import Estimate, control_holds, estimate, ratio, slope_between, slope_of_line, verdict
 
 
 def simulate(rng, times: float, launches: int, rounds: int, between: float, drift: float):
@@ -77,3 +78,33 @@ def test_control_that_leaves_the_effect_fails():
     assert control_holds(Estimate(1.04, 1.0, 1.08, 6))
     assert not control_holds(Estimate(1.06, 1.05, 1.07, 6))
     assert not control_holds(Estimate(0.94, 0.93, 0.95, 6))
+
+
+def test_heats_of_a_launch_are_one_launch():
+    of = {("r", 1, 0): [2.0], ("r", 1, 1): [8.0], ("r", 2, 0): [4.0]}
+    to = {("r", 1, 0): [1.0], ("r", 1, 1): [2.0], ("r", 2, 0): [1.0]}
+    assert ratio(of, to).value == pytest.approx(np.exp((np.log(8) / 2 + np.log(4)) / 2))
+    assert estimate(of).launches == 2
+
+
+def test_the_interval_of_the_median_is_the_one_of_scipy():
+    values = np.random.default_rng(3).standard_normal(10) + 0.8
+    found = ratio({("r", i): [np.exp(x)] for i, x in enumerate(values)}, {("r", i): [1.0] for i in range(10)})
+    median = stats.quantile_test(values, q=0.0, p=0.5).confidence_interval(0.95)
+    mean = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (np.log(found.low), np.log(found.high)) == pytest.approx(tuple(mean))
+    assert found.doubtful == ((mean.low > 0 or mean.high < 0) != (median.low > 0 or median.high < 0))
+
+
+def test_slopes_are_those_of_numpy_and_of_welch():
+    random = np.random.default_rng(4)
+    x = np.repeat([0.0, 1.0, 2.5], 4)
+    y = 1.5 * x + 0.1 * random.standard_normal(12)
+    (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
+    half = stats.t.ppf(0.975, 10) * np.sqrt(covariance[0, 0])
+    found = slope_of_line(x, y)
+    assert (found.value, found.low, found.high) == pytest.approx((slope, slope - half, slope + half))
+    between = slope_between((0.0, 2.5), (y[:4], y[8:]))
+    welch = stats.ttest_ind(y[8:], y[:4], equal_var=False).confidence_interval()
+    assert (between.low, between.high) == pytest.approx((welch.low / 2.5, welch.high / 2.5))
+    assert np.isnan(slope_between((0.0, 1.0), ([1.0], [2.0, 2.1])).low)

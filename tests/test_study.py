@@ -2,8 +2,9 @@
 
 import pytest
 
+from xbench.axes import parse_img_size
 from xbench.errors import UserError
-from xbench.study import Case, make_study, parse_img_size
+from xbench.study import Case, make_study
 
 
 def test_cases_are_the_product_of_the_axes_in_groups_that_differ_in_the_arm():
@@ -19,8 +20,42 @@ def test_cases_are_the_product_of_the_axes_in_groups_that_differ_in_the_arm():
 
 
 def test_a_case_survives_being_written_down():
-    for case in make_study(["xfa:rank=2"], [64], baseline=["resnet18"], threads=[1]).cases():
+    axes = {"level": ["op", "model"], "mode": ["eager", "compile"]}
+    for case in make_study(["xfa:rank=2"], [64], baseline=["resnet18"], threads=[1], **axes).cases():
         assert Case.from_flat(case.flat()) == case
+
+
+def test_an_attention_alone_has_tokens_and_the_rest_has_pixels():
+    study = make_study(["xfa", "mhsa"], [64], level=["op", "block", "model"], tokens=[64, 100], patch=[1, 2], quick=True)
+    places = [(group[0].level, group[0].img_size, group[0].tokens, group[0].patch_size) for group in study.groups()]
+    assert places[:2] == [("op", None, 64, 1), ("op", None, 100, 1)]
+    assert places[2:4] == [("block", (64, 64), None, 1), ("block", (64, 64), None, 2)]
+    assert len(places) == 6
+    assert make_study(["xfa"], level=["op"]).tokens == (64, 256, 1024, 4096, 16384, 65536)
+
+
+def test_compiled_arms_stand_beside_eager_ones():
+    study = make_study(["xfa", "mhsa"], [64], mode=["eager", "compile"])
+    assert [arm.label for arm in study.arms] == ["xfa", "mhsa", "xfa compiled", "mhsa compiled"]
+    assert len(study.groups()) == 1
+
+
+def test_every_case_gives_what_has_a_meaning_for_it():
+    axes = {"level": ["op", "model"], "direction": ["inference", "training"], "mode": ["eager", "compile"]}
+    study = make_study(["xfa", "mhsa"], [64], **axes)
+    given = {(case.arm.label, case.level, case.direction): study.metrics_of(case) for case in study.cases()}
+    assert {"latency", "breakdown", "limits"} <= set(given["xfa", "model", "inference"])
+    assert {"breakdown", "limits"} & set(given["mhsa", "model", "inference"]) == {"breakdown"}
+    assert "breakdown" not in given["xfa compiled", "model", "inference"]
+    assert "breakdown" not in given["xfa", "op", "inference"]
+    training = given["mhsa", "model", "training"]
+    assert {"forward_time", "backward_time", "optimizer_time", "throughput", "peak_memory"} <= set(training)
+    assert not {"latency", "limits"} & set(training)
+    assert given["xfa again", "model", "inference"] == ("latency", "throughput")
+
+
+def test_an_impossible_point_among_possible_ones_is_no_mistake():
+    assert len(list(make_study(["xfa"], [64, 512], patch=[2, 8]).cases())) == 4
 
 
 def test_a_control_runs_where_a_claim_of_speed_is_made():
@@ -65,6 +100,13 @@ def test_the_same_attention_twice_gets_two_names():
         ({"against": "mhsa"}, "unknown arm"),
         ({"baseline": ["mobilevit_z"]}, "mobilevit_s"),
         ({"images": "/no/such/folder"}, "not a folder"),
+        ({"tokens": ["64"]}, "needs --level op"),
+        ({"level": ["op"], "tokens": ["0"]}, "tokens must be from 1"),
+        ({"level": ["layer"]}, "unknown level 'layer'.*block, model, op"),
+        ({"mode": ["compiled"]}, "Did you mean 'compile'"),
+        ({"direction": ["train"]}, "Did you mean 'training'"),
+        ({"metrics": ["backward_time"]}, "in training only"),
+        ({"metrics": ["breakdown"], "level": ["op"]}, "at level block and model only"),
     ],
 )
 def test_bad_input_names_the_thing_and_what_is_allowed(asked, message):

@@ -37,7 +37,7 @@ def test_shipped_studies_load(path):
         ('attn = ["xfa"]\nres = [64]\nquick = "yes"', "quick must be a bool"),
         ('attn = ["xfo"]\nres = [64]', "x.toml: unknown attention 'xfo'"),
         ('attn = ["xfa"]', "no resolution"),
-        ('attn = ["xfa"]\nres = [64]\nplots = ["speed"]', "unknown plot 'speed'"),
+        ('attn = ["xfa"]\nres = [64]\nplots = ["sped"]', "unknown plot 'sped'"),
         ("attn = [", "is not a TOML file"),
     ],
 )

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from xbench.data.photos import load_photos, photo_paths
 from xbench.errors import UserError
 from xbench.metrics import timing
 from xbench.study import make_study
+from xbench.subject import Subject
 from xbench.worker import Worker, answer, serve
 
 PHOTOS = [str(path) for path in photo_paths()]
@@ -27,14 +29,25 @@ def worker():
 
 def test_a_case_is_the_same_in_every_process(worker):
     again = Worker()
-    again.build(worker.case.flat(), PHOTOS)
+    again.build(worker.subject.case.flat(), PHOTOS)
     assert torch.equal(worker.subject.forward(), again.subject.forward())
     assert worker.subject.forward(1).shape == (1, 1000)
 
 
+def test_the_largest_batch_fills_the_limit_and_the_next_would_not_fit(worker):
+    found = worker.max_batch(limit=12 * 2**20)
+    batch = found["batch"]
+    assert batch > 2
+
+    def peak(batch):
+        return worker._peak(Subject(replace(worker.subject.case, batch=batch), worker._photos))["total"]
+
+    assert peak(batch) == found["peak_mib"] * 2**20 <= 12 * 2**20 < peak(batch + 1)
+
+
 def test_protocol_is_one_line_of_json_each_way(worker):
     asked = [
-        {"do": "build", "case": worker.case.flat(), "photos": PHOTOS},
+        {"do": "build", "case": worker.subject.case.flat(), "photos": PHOTOS},
         {"do": "warm_up", "batch": 1, "seconds": 0.01, "at_least": 2},
         {"do": "block", "batch": 1},
     ]
@@ -58,7 +71,7 @@ def test_protocol_is_one_line_of_json_each_way(worker):
     ],
 )
 def test_an_error_becomes_a_status_and_one_line(worker, monkeypatch, error, status):
-    def fail():
+    def fail(*_):
         raise error
 
     monkeypatch.setattr(worker.subject, "forward", fail)
@@ -77,7 +90,7 @@ def test_device_time_is_every_sample_of_do_bench_in_seconds(worker, monkeypatch)
 
     monkeypatch.setitem(sys.modules, "triton", types.ModuleType("triton"))
     monkeypatch.setitem(sys.modules, "triton.testing", types.SimpleNamespace(do_bench=do_bench))
-    assert worker.device_time() == [0.001, 0.0025]
+    assert worker.device_time() == {"samples": [1.0, 2.5], "detail": {}}
     assert calls == ["all"]
 
 

@@ -3,6 +3,7 @@
     import xbench
     comparison = xbench.compare(attn=["xfa", "mhsa"], res=[1024])
     comparison.frame, comparison.ratios, comparison.plot("throughput")
+    xbench.load()  # every run there is, as one table
     model = xbench.build_model("xfa", size="s")
 
 Nothing heavy is imported before it is used.
@@ -13,11 +14,12 @@ from importlib.metadata import version
 from typing import Any
 
 __version__ = version("xbench")
-__all__ = ["Comparison", "build_model", "compare", "register_attention"]
+__all__ = ["Comparison", "build_model", "compare", "load", "register_attention"]
 
 _HOMES = {
     "compare": "xbench.api",
     "Comparison": "xbench.api",
+    "load": "xbench.runs",
     "build_model": "xbench.models",
     "register_attention": "xbench.attention",
 }

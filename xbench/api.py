@@ -1,5 +1,6 @@
 """From Python what the command line does: ``xbench.compare(attn=["xfa", "mhsa"], res=[1024])``."""
 
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from xbench.errors import UserError, unknown_name
+from xbench.forecast import Expected
 from xbench.records import Ledger
 from xbench.report.answers import answers, caveats
 from xbench.report.live import Display
@@ -16,15 +18,13 @@ from xbench.report.markdown import markdown_report
 from xbench.report.plots import plot, save_plots
 from xbench.results import Results
 from xbench.runner import Runner
+from xbench.runs import RUNS
 from xbench.study import PLOTS, Study, make_study
 from xbench.watch import Limits
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-RUNS = Path("results", "runs")
-
 
 @dataclass(repr=False)
 class Comparison:
@@ -78,8 +78,8 @@ class Comparison:
 
 
 def compare(
-    attn: Sequence[str],
-    res: Sequence[int | str | tuple[int, int]],
+    attn: Sequence[str] = (),
+    res: Sequence[int | str | tuple[int, int]] = (),
     *,
     out: str | Path | None = None,
     limits: Limits | None = None,
@@ -94,8 +94,8 @@ def compare(
         out: folder for the results; a new one under ``results/runs`` where none is given.
         limits: what the run may use.
         quiet: shows nothing meanwhile.
-        axes: everything else that ``study.make_study`` takes: baseline, against, patch, size, batch, dtype, device,
-            threads, metrics, quick, images.
+        axes: everything else that ``study.make_study`` takes: tokens, baseline, against, level, direction, mode, patch,
+            size, batch, dtype, device, threads, metrics, plots, quick, images.
 
     A run interrupted from the keyboard returns what it has, with the interrupt in ``error``.
 
@@ -107,6 +107,13 @@ def compare(
     if isinstance(comparison.error, UserError):
         raise comparison.error
     return comparison
+
+
+def forecast(study: Study, folder: Path | None, limits: Limits | None = None) -> list[Expected]:
+    """What ``measure`` would do, found on paper; nothing is written. What ``folder`` holds needs no measuring."""
+    with tempfile.TemporaryDirectory() as scratch:
+        held = folder is not None and (folder / "records.jsonl").exists()
+        return Runner(study, Ledger(Path(folder if held and folder else scratch) / "records.jsonl"), limits=limits).forecast()
 
 
 def measure(
@@ -139,7 +146,7 @@ def measure(
 def _write_report(comparison: Comparison, runner: Runner, command: str) -> None:
     folder = comparison.folder
     comparison.plots = save_plots(comparison.results, comparison.study.plots, folder / "plots")
-    runner.keep_overhead()
+    runner.book.keep_overhead(runner.clock)
     comparison.results = runner.results()
     text = markdown_report(comparison.results, comparison.study.question, command, comparison.plots, folder)
     (folder / "report.md").write_text(text, encoding="utf-8")

@@ -155,37 +155,66 @@ def counters(
         raise typer.Exit(EXIT_CHECK_FAILED)
 
 
+# The axes, each written once for the verbs that have them.
+Attn = Annotated[
+    Many,
+    typer.Option(
+        help="Attentions in the XFormer skeleton: xfa, mhsa, xfa:rank=4, package.module:Class, ./file.py:Class."
+    ),
+]
+Res = Annotated[Many, typer.Option(help="Image sizes in pixels: 1024, or 512x1024 for height x width.")]
+Baseline = Annotated[Many, typer.Option(help="Whole timm models beside them: mobilevit_s, efficientnet_b0, …")]
+Against = Annotated[str | None, typer.Option(help="The arm that ratios refer to. Default: the first.")]
+Patch = Annotated[Many, typer.Option(help="Patch sizes of the XF blocks. Default: 2.")]
+Size = Annotated[str, typer.Option(help="XFormer's size: s, xs or xxs.")]
+Batch = Annotated[
+    Many, typer.Option(help="Images per forward pass. Default: 1, on CUDA 8. Latency is always at 1.")
+]
+Dtype = Annotated[Many, typer.Option(help="fp32, bf16 or fp16. Default: fp32.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Threads = Annotated[Many, typer.Option(help="CPU threads. Default: the physical cores.")]
+Metrics = Annotated[
+    Many,
+    typer.Option(
+        help="params, macs, predicted_memory, latency, throughput, peak_memory, breakdown, limits, max_batch; in "
+        "training forward_time, backward_time, optimizer_time; on CUDA device_time. Default: all but predicted_memory "
+        "and max_batch."
+    ),
+]
+Images = Annotated[str | None, typer.Option(help="Folder of photographs to use as input.")]
+Mode = Annotated[Many, typer.Option(help="eager, compile or both, side by side. Default: eager.")]
+Direction = Annotated[Many, typer.Option(help="inference, training (a whole step) or both. Default: inference.")]
+Level = Annotated[
+    Many, typer.Option(help="op (the attention alone), block (the XF block of stage 3), model. Default: model.")
+]
+Tokens = Annotated[Many, typer.Option(help="Tokens at level op. Default: 64 to 65536 by powers of 4.")]
+Save = Annotated[Path | None, typer.Option(help="Also write the study down, for xbench run.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only print the plan: cells, predicted memory and time, what cannot be.")
+]
+
+
 @app.command(cls=ManyValues, epilog=EXIT_CODES)
 def compare(
-    attn: Annotated[
-        Many,
-        typer.Option(
-            help="Attentions in the XFormer skeleton: xfa, mhsa, xfa:rank=4, package.module:Class, ./file.py:Class."
-        ),
-    ] = None,
-    res: Annotated[Many, typer.Option(help="Image sizes in pixels: 1024, or 512x1024 for height x width.")] = None,
-    baseline: Annotated[
-        Many, typer.Option(help="Whole timm models beside them: mobilevit_s, efficientnet_b0, …")
-    ] = None,
-    against: Annotated[str | None, typer.Option(help="The arm that ratios refer to. Default: the first.")] = None,
-    patch: Annotated[Many, typer.Option(help="Patch sizes of the XF blocks. Default: 2.")] = None,
-    size: Annotated[str, typer.Option(help="XFormer's size: s, xs or xxs.")] = "s",
-    batch: Annotated[
-        Many, typer.Option(help="Images per forward pass. Default: 1, on CUDA 8. Latency is always at 1.")
-    ] = None,
-    dtype: Annotated[Many, typer.Option(help="fp32, bf16 or fp16. Default: fp32.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[Many, typer.Option(help="CPU threads. Default: the physical cores.")] = None,
-    metrics: Annotated[
-        Many, typer.Option(help="params, macs, latency, throughput, peak_memory, on CUDA device_time. Default: all.")
-    ] = None,
-    images: Annotated[str | None, typer.Option(help="Folder of photographs to use as input.")] = None,
+    attn: Attn = None,
+    res: Res = None,
+    baseline: Baseline = None,
+    against: Against = None,
+    patch: Patch = None,
+    size: Size = "s",
+    batch: Batch = None,
+    dtype: Dtype = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    metrics: Metrics = None,
+    images: Images = None,
     quick: Quick = False,
     budget: Budget = None,
     memory_limit: MemoryLimit = None,
     time_limit: TimeLimit = 600.0,
     out: Out = None,
-    save: Annotated[Path | None, typer.Option(help="Also write the study down, for xbench run.")] = None,
+    save: Save = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Compares attentions in one skeleton: parameters, MACs, latency, throughput and peak memory, with intervals.
@@ -194,29 +223,81 @@ def compare(
 
         xbench compare --attn xfa mhsa --res 1024
     """
+    asked = {name: value for name, value in locals().items() if name in STUDY_OPTIONS}
+    _run_study(_asked_study(asked, save), out, as_json, budget, memory_limit, time_limit, dry_run)
+
+
+@app.command(cls=ManyValues, epilog=EXIT_CODES)
+def sweep(
+    attn: Attn = None,
+    res: Res = None,
+    tokens: Tokens = None,
+    level: Level = None,
+    direction: Direction = None,
+    mode: Mode = None,
+    baseline: Baseline = None,
+    against: Against = None,
+    patch: Patch = None,
+    size: Size = "s",
+    batch: Batch = None,
+    dtype: Dtype = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    metrics: Metrics = None,
+    images: Images = None,
+    quick: Quick = False,
+    budget: Budget = None,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = 600.0,
+    out: Out = None,
+    save: Save = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Sweeps the product of any axes: how cost, speed and memory scale, where one attention overtakes another.
+
+    What a cell cannot be is a row that says so. Examples:
+
+        xbench sweep --level op --attn xfa mhsa mhsa-sdpa
+
+        xbench sweep --attn xfa mhsa --res 256 512 1024 --patch 1 2 4 --metrics macs predicted_memory
+    """
+    asked = {name: value for name, value in locals().items() if name in STUDY_OPTIONS}
+    _run_study(_asked_study(asked, save, name="sweep"), out, as_json, budget, memory_limit, time_limit, dry_run)
+
+
+STUDY_OPTIONS = (
+    "attn",
+    "baseline",
+    "against",
+    "res",
+    "tokens",
+    "level",
+    "direction",
+    "mode",
+    "patch",
+    "size",
+    "batch",
+    "dtype",
+    "device",
+    "threads",
+    "metrics",
+    "quick",
+    "images",
+)
+
+
+def _asked_study(options: dict[str, Any], save: Path | None, **rest: Any) -> "Study":
+    """The study that the options make; what was not given is left to its default."""
     from xbench.study import make_study
 
-    asked: dict[str, Any] = {
-        "attn": attn or [],
-        "baseline": baseline or [],
-        "against": against,
-        "res": res or [],
-        "patch": patch or [],
-        "size": size,
-        "batch": batch or [],
-        "dtype": dtype or [],
-        "device": device,
-        "threads": threads or [],
-        "metrics": metrics or [],
-        "quick": quick,
-        "images": images,
-    }
-    study = make_study(**asked)
+    asked = {name: options[name] for name in STUDY_OPTIONS if options.get(name) is not None}
+    study = make_study(**asked, **rest)
     if save is not None:
         from xbench.study_file import save_study
 
         save_study(asked, save)
-    _measure_and_show(study, out, as_json, budget, memory_limit, time_limit)
+    return study
 
 
 @app.command(epilog=EXIT_CODES)
@@ -227,27 +308,47 @@ def run(
     memory_limit: MemoryLimit = None,
     time_limit: TimeLimit = 600.0,
     out: Out = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Runs a study from a TOML file: a question, its axes, its metrics and its plots.
 
-    Its keys are the options of ``xbench compare``, and question, name and plots; ``xbench compare --save`` writes one.
+    Its keys are the options of ``xbench sweep``, and question, name and plots; ``--save`` of compare and sweep writes
+    one.
     """
     from xbench.study_file import load_study
 
-    _measure_and_show(load_study(study_file, quick=quick), out, as_json, budget, memory_limit, time_limit)
+    study = load_study(study_file, quick=quick)
+    _run_study(study, out, as_json, budget, memory_limit, time_limit, dry_run)
 
 
-def _measure_and_show(
+@app.command(epilog="Exit code: 0 shown · 2 no such run.")
+def show(
+    runs: Annotated[Many, typer.Argument(help="Folders of runs, or their names in results/runs. Default: list all.")] = None,
+) -> None:
+    """Lists the runs in results/runs, or shows what the named ones found."""
+    from xbench.report.runs import runs_table
+    from xbench.report.terminal import show as show_results
+    from xbench.runs import find_runs, read_run, run_folder
+
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    if not runs:
+        console.print(runs_table(find_runs()))
+    for name in runs or []:
+        show_results(read_run(name), run_folder(name), console)
+
+
+def _run_study(
     study: "Study",
     out: Path | None,
     as_json: bool,
     budget: float | None,
     memory_limit: float | None,
     time_limit: float,
+    dry_run: bool,
 ) -> None:
     # Imported after the study was found good: this takes a second.
-    from xbench.api import measure
+    from xbench.api import forecast, measure
     from xbench.report.terminal import show
     from xbench.watch import Limits
 
@@ -256,15 +357,20 @@ def _measure_and_show(
         memory_bytes=None if memory_limit is None else int(_positive("--memory-limit", memory_limit) * 2**30),
         turn_seconds=_positive("--time-limit", time_limit),
     )
-    console = Console(stderr=True)
-    measured = measure(study, out, console=console, limits=limits, command=_command())
+    progress, console = Console(stderr=True), Console(width=None if sys.stdout.isatty() else 100)
+    if dry_run:
+        from xbench.report.forecast import show_forecast
+
+        show_forecast(study, forecast(study, out, limits), console)
+        return
+    measured = measure(study, out, console=progress, limits=limits, command=_command())
     if as_json:
         for record in measured.results.records:
             print(json.dumps(asdict(record)))
     else:
-        show(measured.results, measured.folder, Console(width=None if sys.stdout.isatty() else 100))
+        show(measured.results, measured.folder, console)
     if isinstance(measured.error, KeyboardInterrupt):
-        console.print("Interrupted. What was finished is kept.")
+        progress.print("Interrupted. What was finished is kept.")
         raise typer.Exit(EXIT_INTERRUPTED)
     if measured.error is not None:
         raise measured.error

@@ -16,13 +16,12 @@ SECONDS_PER_ARM = 60.0  # up to which a run that the user gave no budget goes be
 class Group:
     """Cases that differ in the arm only. A case that can give no more figures leaves ``open``.
 
-    ``done`` holds (arm, metric) of the exact figures that are there; ``launches`` counts those that every open arm
-    finished, ``target`` those that are planned. ``peak_bytes`` and ``step_seconds`` are by arm.
+    ``launches`` counts those that every open arm finished, ``target`` those that are planned. ``peak_bytes`` (measured,
+    or predicted until then) and ``step_seconds`` are by arm.
     """
 
     cases: list[Case]
     open: list[Case]
-    done: set[tuple[str, str]] = field(default_factory=set)
     launches: int = 0
     target: int = 0
     launch_seconds: float | None = None

@@ -40,7 +40,10 @@ def worker_environment(case: Case, memory_limit: int) -> dict[str, str]:
 
 
 class ArmProcess:
-    """A worker process. Every request has a time limit; every failure is an ``ArmError``, after which it is dead."""
+    """A worker process. Every request has a time limit, and every failure is an ``ArmError``.
+
+    A worker that refused or failed in Python still answers; one that ran out of time or died does not.
+    """
 
     def __init__(self, case: Case, memory_limit: int, time_limit: float):
         self.case = case
@@ -80,7 +83,6 @@ class ArmProcess:
         """Waits for the reply to the oldest unanswered request, so much longer than the time limit."""
         reply = self._reply(self.time_limit + extra_seconds)
         if "status" in reply:
-            self.stop()
             raise ArmError(reply["status"], reply["reason"])
         return reply["result"]
 
@@ -110,10 +112,15 @@ class ArmProcess:
             return ArmError("crash", f"killed by {signal.Signals(-code).name}")
         return ArmError("crash", f"ended with exit code {code}: {lines[-1] if lines else 'nothing on standard error'}")
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
-        """Ends the process at once. Harmless when it is already gone."""
+        """Ends the process, and whatever it started, at once. Harmless when it is already gone."""
         if self._process.poll() is None:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             try:

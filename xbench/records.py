@@ -14,7 +14,9 @@ from typing import Any, Literal, get_args
 
 from xbench.errors import UserError
 
-SCHEMA = 1
+SCHEMA = 2
+# What cases of schema 1 did not say, because there was no choice.
+CASE_BEFORE_2 = {"mode": "eager", "level": "model", "direction": "inference", "tokens": None}
 Status = Literal["ok", "oom", "timeout", "crash", "unsupported", "unverified"]
 
 
@@ -23,10 +25,12 @@ class Record:
     """One metric of one case in one launch.
 
     Attributes:
-        run: identifier of the run that made it; records of one run and launch were measured side by side.
+        run: identifier of the run that made it; records of one run, launch and heat were measured side by side.
         against: label of the arm that the run's ratios refer to.
         key: hash of everything that makes the figure comparable: case, code, software, machine.
-        samples: raw samples in ``unit``; sample i of two arms of one launch was taken in the same round.
+        heat: which part of the launch, where its arms did not all fit into memory together; the reference arm has a
+            record in each.
+        samples: raw samples in ``unit``; sample i of two arms of one launch and heat was taken in the same round.
         status: "ok", or why there is no figure; ``reason`` says it in words.
         detail: what else is known of the figure: other counters, quality of the samples.
         machine, versions, commit, time: provenance.
@@ -40,6 +44,7 @@ class Record:
     unit: str
     against: str = ""
     launch: int = 0
+    heat: int = 0
     samples: list[float] = field(default_factory=list)
     status: Status = "ok"
     reason: str = ""
@@ -63,7 +68,10 @@ class Record:
     def from_dict(cls, values: dict[str, Any]) -> "Record":
         """A record as any schema version wrote it: fields it lacked get their defaults, fields we lack are dropped."""
         known = {f.name for f in fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in known})
+        record = {key: value for key, value in values.items() if key in known}
+        if record.get("case") and record.get("schema", 1) < 2:
+            record["case"] = {**CASE_BEFORE_2, **record["case"]}
+        return cls(**record)
 
 
 class Ledger:

@@ -6,6 +6,7 @@ importing torch takes seconds and ``xbench list`` should not. What comes from ou
 
 import ast
 import inspect
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from xbench.errors import UserError, unknown_name
 
 BUILT_IN_PACKAGE = "attention_variants"
 SKELETON_ARGUMENTS = ("embed_dim", "qkv_dim", "num_heads")
+EXPONENTS = {"1": 0.0, "N": 1.0, "N log N": 1.0, "N√N": 1.5, "N²": 2.0, "N³": 3.0}
 
 AttentionClass = TypeVar("AttentionClass", bound=type)
 
@@ -28,7 +30,8 @@ class AttentionInfo:
     """What ``xbench list`` says of an attention.
 
     ``options`` maps an option's name to its default; ``target`` is the "package.module:Class" to import. ``owner`` is
-    the installed package that brings it, and ``problem`` why it cannot be used.
+    the installed package that brings it, and ``problem`` why it cannot be used. ``register_attention`` explains the
+    others.
     """
 
     name: str
@@ -36,6 +39,8 @@ class AttentionInfo:
     summary: str = ""
     paper: str = ""
     cost: str = ""
+    memory: str = ""
+    computes: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     owner: str = ""
     problem: str = ""
@@ -44,13 +49,17 @@ class AttentionInfo:
 registered: dict[str, type] = {}
 
 
-def register_attention(name: str, *, paper: str, cost: str) -> Callable[[AttentionClass], AttentionClass]:
+def register_attention(
+    name: str, *, paper: str, cost: str, memory: str = "", computes: str = ""
+) -> Callable[[AttentionClass], AttentionClass]:
     """Class decorator that makes an attention known by ``name``.
 
     Args:
         name: what the user types; no ":" , "," or "=".
         paper: source, with its arXiv id.
         cost: growth of the token mixing in the number of tokens N, for example "O(N)".
+        memory: growth of its memory in N, where that is not the same.
+        computes: name of the attention whose function this one evaluates in another way, at the same parameters.
 
     Raises:
         ValueError: another class already has the name.
@@ -67,6 +76,8 @@ def register_attention(name: str, *, paper: str, cost: str) -> Callable[[Attenti
             summary=(inspect.getdoc(cls) or "").partition("\n")[0],
             paper=paper,
             cost=cost,
+            memory=memory,
+            computes=computes,
             options=_signature_options(cls),
         )
         return cls
@@ -131,7 +142,8 @@ def catalogue() -> dict[str, AttentionInfo]:
     already stays what it was; see ``survey``. A name that two packages claim has a ``problem``.
 
     Raises:
-        UserError: a class registered in this process has the name of a built-in attention.
+        UserError: a class registered in this process has the name of a built-in attention, or one of those known
+            computes an attention that does not exist.
     """
     known = dict(built_in())
     for name, cls in registered.items():
@@ -144,6 +156,9 @@ def catalogue() -> dict[str, AttentionInfo]:
             claims = " and ".join(f"{point.value} of {plugins.owner(point)}" for point in points)
             problem = f"two packages claim this name: {claims}. Name one so." if len(points) > 1 else ""
             known[name] = AttentionInfo(name, points[0].value, owner=plugins.owner(points[0]), problem=problem)
+    for info in known.values():
+        if info.computes and info.computes not in known:
+            raise unknown_name(f"attention, which '{info.name}' computes:", info.computes, known)
     return known
 
 
@@ -200,7 +215,8 @@ def _describe_plugin(info: AttentionInfo) -> AttentionInfo:
     except UserError as error:
         return replace(info, problem=str(error))
     own = getattr(cls, "attention_info", AttentionInfo("", "", summary=(inspect.getdoc(cls) or "").partition("\n")[0]))
-    return replace(info, summary=own.summary, paper=own.paper, cost=own.cost, options=_outside_options(cls))
+    facts = {key: getattr(own, key) for key in ("summary", "paper", "cost", "memory", "computes")}
+    return replace(info, **facts, options=_outside_options(cls))
 
 
 def _outside_options(cls: Any) -> dict[str, Any]:
@@ -211,3 +227,15 @@ def _outside_options(cls: Any) -> dict[str, Any]:
         return {}
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return {p.name: None if p.default is p.empty else p.default for p in named if p.name not in SKELETON_ARGUMENTS}
+
+
+def stated_exponent(cost: str) -> float | None:
+    """ "O(N²)" → 2.0; None where the form is unknown. Factors without N do not matter."""
+    inside = re.fullmatch(r"O\((.*)\)", cost.strip())
+    if inside is None:
+        return None
+    for form, value in EXPONENTS.items():
+        if inside[1].replace("·", " ").split() == form.split():
+            return value
+    power = re.fullmatch(r"N(?:\^|\*\*)([\d.]+)", inside[1].strip())
+    return float(power[1]) if power else None

@@ -1,6 +1,6 @@
 """What a set of records says: figures with intervals, paired ratios, one tidy frame. Made from records alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from xbench.metrics import METRICS
 from xbench.records import Record
-from xbench.statistics import Estimate, control_holds, estimate, ratio
-from xbench.study import show_img_size
+from xbench.statistics import Estimate, control_holds, estimate, launch_log_ratios, over_launches
+from xbench.sweeps import Conditions, Sweep, find_sweeps
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ARM_FIELDS = ("arm", "attn", "baseline", "control")
+ARM_FIELDS = ("arm", "attn", "baseline", "mode", "control")
+# Measured for what they explain (see bounds.py), not for a column of their own.
+EXPLANATIONS = ("breakdown", "limits")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Results:
     Attributes:
         records: as they stand in the ledger.
         arms: labels of what was compared, in the order asked for; the control is not among them.
+        cases: by label, what the arm is: its ``ARM_FIELDS``. The control is among them.
         conditions: the comparison groups, each a dictionary of everything but the arm.
         against: label of the arm that ratios refer to.
     """
@@ -48,9 +51,11 @@ class Results:
         self._measured = [record for record in self.records if record.case]
         found = dict.fromkeys(r.case["arm"] for r in self._measured if not r.case["control"])
         self.arms = [arm for arm in arms if arm in found] or list(found)
+        self.cases = {r.case["arm"]: {key: r.case[key] for key in ARM_FIELDS} for r in self._measured}
         self.conditions = list({_hashable(r.case): _conditions(r.case) for r in self._measured}.values())
         recorded = [r.against for r in self._measured if r.against in found]
         self.against = against or next(iter(reversed(recorded)), next(iter(self.arms), ""))
+        self._ratios: dict[tuple[Any, ...], Estimate | None] = {}
 
     @cached_property
     def _by_place(self) -> dict[tuple[Any, str, str], list[Record]]:
@@ -61,27 +66,42 @@ class Results:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics that occur, in the order of ``METRICS``."""
+        """Names of the metrics that occur and are figures for tables, in the order of ``METRICS``.
+
+        Those of ``EXPLANATIONS`` are not: what they say stands in ``bounds``.
+        """
+        return [name for name in self._occurring if name not in EXPLANATIONS]
+
+    @cached_property
+    def _occurring(self) -> list[str]:
         present = {record.metric for record in self._measured}
         return [name for name in METRICS if name in present]
+
+    def sweeps(self) -> list[Sweep]:
+        """The conditions by what they have in common, ordered by extent; each stands in exactly one."""
+        return find_sweeps(self.conditions)
 
     @property
     def speed_metric(self) -> str | None:
         """The sampled metric that speaks for speed: throughput where it was measured; None where nothing was timed."""
-        timed = [name for name in self.metrics if not METRICS[name].exact]
-        return "throughput" if "throughput" in timed else next(iter(timed), None)
+        return _speaks_for_speed(self.metrics)
+
+    def speed_metric_at(self, conditions: Conditions) -> str | None:
+        """The same under one set of conditions: not everything is measured at every level and in every direction."""
+        key = _hashable(conditions)
+        return _speaks_for_speed(m for m in self.metrics if any((key, arm, m) in self._by_place for arm in self.arms))
 
     @property
     def control(self) -> str | None:
         """Label of the control arm, if the run had one."""
         return next((r.case["arm"] for r in self._measured if r.case["control"]), None)
 
-    def of(self, conditions: dict[str, Any], arm: str) -> list[Record]:
+    def of(self, conditions: Conditions, arm: str) -> list[Record]:
         """All records of one arm under one set of conditions."""
         key = _hashable(conditions)
-        return [record for metric in self.metrics for record in self._by_place.get((key, arm, metric), [])]
+        return [record for metric in self._occurring for record in self._by_place.get((key, arm, metric), [])]
 
-    def cell(self, conditions: dict[str, Any], arm: str, metric: str) -> Cell | None:
+    def cell(self, conditions: Conditions, arm: str, metric: str) -> Cell | None:
         """The figure, or why there is none; None where it was never asked for."""
         records = self._by_place.get((_hashable(conditions), arm, metric))
         if not records:
@@ -91,51 +111,70 @@ class Results:
         if ok and METRICS[metric].exact:
             figure = Estimate.exact(ok[-1].samples[0])
         elif ok:
-            figure = estimate(_launches(ok))
+            figure = estimate(_by_heat(ok))
         last = records[-1]
         return Cell(metric, figure, last.status, last.reason, (ok or records)[-1].detail)
 
-    def ratio(self, conditions: dict[str, Any], arm: str, metric: str, to: str | None = None) -> Estimate | None:
-        """``arm``'s figure over ``to``'s (the reference arm where none is named), paired by launch and round."""
-        key = _hashable(conditions)
-        of, against = (self._by_place.get((key, label, metric), []) for label in (arm, to or self.against))
-        of, against = [r for r in of if r.samples], [r for r in against if r.samples]
-        if not of or not against:
-            return None
-        if METRICS[metric].exact:
-            return Estimate.exact(of[-1].samples[0] / against[-1].samples[0])
-        sides = [_launches(of), _launches(against)]
-        if not METRICS[metric].paired:
-            sides = [{launch: [median(samples)] for launch, samples in side.items()} for side in sides]
-        try:
-            return ratio(*sides)
-        except ValueError:
-            return None
+    def ratio(self, conditions: Conditions, arm: str, metric: str, to: str | None = None) -> Estimate | None:
+        """``arm``'s figure over ``to``'s (the reference arm where none is named), paired by launch, heat and round.
 
-    def speed_ratio(self, conditions: dict[str, Any], arm: str) -> Estimate | None:
-        """How many times as fast as the reference arm, by the metric that speaks for speed; more than 1 is faster."""
-        metric = self.speed_metric
-        found = self.ratio(conditions, arm, metric) if metric else None
+        Two arms that never ran in one heat are compared through the reference arm, which ran in each.
+        """
+        to = to or self.against
+        place = (_hashable(conditions), arm, metric, to)
+        if place not in self._ratios:
+            find = self._exact_ratio if METRICS[metric].exact else self._timed_ratio
+            self._ratios[place] = find(conditions, arm, metric, to)
+        return self._ratios[place]
+
+    def _exact_ratio(self, conditions: Conditions, arm: str, metric: str, to: str) -> Estimate | None:
+        of, against = (self.measured(conditions, label, metric) for label in (arm, to))
+        if not of or not against or not against[-1].samples[0]:
+            return None
+        return Estimate.exact(of[-1].samples[0] / against[-1].samples[0])
+
+    def _timed_ratio(self, conditions: Conditions, arm: str, metric: str, to: str) -> Estimate | None:
+        of, against, reference = (self.samples(conditions, label, metric) for label in (arm, to, self.against))
+        logs = launch_log_ratios(of, against)
+        if not logs:
+            left, right = launch_log_ratios(of, reference), launch_log_ratios(against, reference)
+            logs = {launch: left[launch] - right[launch] for launch in left if launch in right}
+        return over_launches(logs) if logs else None
+
+    def measured(self, conditions: Conditions, arm: str, metric: str) -> list[Record]:
+        """The records of one metric that have a figure."""
+        records = self._by_place.get((_hashable(conditions), arm, metric), [])
+        return [record for record in records if record.samples]
+
+    def samples(self, conditions: Conditions, arm: str, metric: str) -> dict[tuple[str, int, int], list[float]]:
+        """By (run, launch, heat), what is paired with the other arms' there: the median where rounds are not."""
+        samples = _by_heat(self.measured(conditions, arm, metric))
+        return samples if METRICS[metric].paired else {heat: [median(found)] for heat, found in samples.items()}
+
+    def speed_ratio(self, conditions: Conditions, arm: str, to: str | None = None) -> Estimate | None:
+        """How many times as fast as ``to`` (the reference arm), by the metric that speaks for speed there."""
+        metric = self.speed_metric_at(conditions)
+        found = self.ratio(conditions, arm, metric, to) if metric else None
         if metric is None or found is None:
             return None
         return found if METRICS[metric].better == "higher" else found.inverse
 
-    def control_ratio(self, conditions: dict[str, Any], metric: str | None = None) -> Estimate | None:
+    def control_ratio(self, conditions: Conditions, metric: str | None = None) -> Estimate | None:
         """The reference arm over itself, where a control ran: in speed, or in the metric named."""
         if self.control is None:
             return None
         return self.ratio(conditions, self.control, metric) if metric else self.speed_ratio(conditions, self.control)
 
-    def trusted(self, conditions: dict[str, Any], metric: str | None = None) -> bool:
+    def trusted(self, conditions: Conditions, metric: str | None = None) -> bool:
         """False where the control arm came out different from itself, in speed or in the metric named."""
         if metric is not None and METRICS[metric].exact:
             return True
         control = self.control_ratio(conditions, metric)
         return control is None or control_holds(control)
 
-    def launches(self, conditions: dict[str, Any]) -> int:
+    def launches(self, conditions: Conditions) -> int:
         """Launches that the least measured arm with a figure had; 0 where nothing was timed."""
-        metric = self.speed_metric
+        metric = self.speed_metric_at(conditions)
         cells = [self.cell(conditions, arm, metric) for arm in self.arms] if metric else []
         return min((cell.figure.launches for cell in cells if cell and cell.figure), default=0)
 
@@ -165,7 +204,7 @@ class Results:
         found = []
         for conditions in self.conditions:
             for arm in self.arms:
-                cells = (self.cell(conditions, arm, metric) for metric in self.metrics)
+                cells = (self.cell(conditions, arm, metric) for metric in self._occurring)
                 failed = next((cell for cell in cells if cell and cell.status != "ok"), None)
                 if failed:
                     found.append((conditions, arm, failed))
@@ -173,46 +212,18 @@ class Results:
 
     @property
     def frame(self) -> "pd.DataFrame":
-        """One row per conditions, arm and metric.
+        """One row per conditions, arm and metric; see ``xbench.frame``."""
+        from xbench.frame import tidy_frame
 
-        Columns: arm, res, the other conditions, metric, unit, value, low, high, launches, ratio, ratio_low, ratio_high
-        (against the reference arm), trusted (False where the control failed), status, reason, unverified.
-        """
-        import pandas as pd
-
-        rows = []
-        for conditions in self.conditions:
-            for arm in [*self.arms, *([self.control] if self.control else [])]:
-                for metric in self.metrics:
-                    cell = self.cell(conditions, arm, metric)
-                    if cell is not None:
-                        rows.append(self._row(conditions, arm, cell))
-        return pd.DataFrame(rows)
-
-    def _row(self, conditions: dict[str, Any], arm: str, cell: Cell) -> dict[str, Any]:
-        figure, times = cell.figure, self.ratio(conditions, arm, cell.metric)
-        rest = {key: value for key, value in conditions.items() if key != "img_size"}
-        return {
-            "arm": arm,
-            "res": show_img_size(conditions["img_size"]),
-            **rest,
-            "metric": cell.metric,
-            "unit": METRICS[cell.metric].unit,
-            "value": figure and figure.value,
-            "low": figure and figure.low,
-            "high": figure and figure.high,
-            "launches": figure and figure.launches,
-            "ratio": times and times.value,
-            "ratio_low": times and times.low,
-            "ratio_high": times and times.high,
-            "trusted": self.trusted(conditions, cell.metric),
-            "status": cell.status,
-            "reason": cell.reason,
-            "unverified": self.notes.get(arm, {}).get("unverified", ""),
-        }
+        return tidy_frame(self)
 
 
-def _conditions(case: dict[str, Any]) -> dict[str, Any]:
+def _speaks_for_speed(metrics: Iterable[str]) -> str | None:
+    timed = [name for name in metrics if not METRICS[name].exact]
+    return "throughput" if "throughput" in timed else next(iter(timed), None)
+
+
+def _conditions(case: dict[str, Any]) -> Conditions:
     return {key: value for key, value in case.items() if key not in ARM_FIELDS}
 
 
@@ -222,5 +233,5 @@ def _hashable(case: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _launches(records: Sequence[Record]) -> dict[tuple[str, int], list[float]]:
-    return {(record.run, record.launch): record.samples for record in records}
+def _by_heat(records: Sequence[Record]) -> dict[tuple[str, int, int], list[float]]:
+    return {(record.run, record.launch, record.heat): record.samples for record in records}

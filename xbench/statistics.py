@@ -1,13 +1,15 @@
 """From samples to figures with intervals, over launches, because the spread lies between launches.
 
-Samples come as one list per launch, by the launch's identity. Sample i of two arms in one launch was taken in the same
-round, so ratios are paired.
-The estimator is the median of the paired log-ratios in each launch, and over launches Student's t on those logs.
+Samples come as one list per place: (run, launch, heat), the identity of what ran side by side. Sample i of two arms at
+one place was taken in the same round, so ratios are paired.
+The estimator is the median of the paired log-ratios at each place, the mean over the heats of a launch, and over
+launches Student's t on those logs.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +18,8 @@ from scipy import stats
 CONFIDENCE = 0.95
 EFFECT = 0.05  # the smallest relative difference that matters to a user
 
-Launches = Mapping[tuple[str, int], Sequence[float]]  # by (run, launch)
+Launches = Mapping[tuple[Any, ...], Sequence[float]]  # by (run, launch, …)
+Logs = Mapping[tuple[Any, ...], float]  # one per (run, launch)
 Verdict = Literal["higher", "lower", "equal", "not shown"]
 
 
@@ -48,6 +51,10 @@ class Estimate:
         """The ratio the other way round."""
         return Estimate(1 / self.value, 1 / self.high, 1 / self.low, self.launches, self.doubtful)
 
+    def times(self, factor: float) -> "Estimate":
+        """The quantity in another unit; ``factor`` is above 0."""
+        return Estimate(self.value * factor, self.low * factor, self.high * factor, self.launches, self.doubtful)
+
     def excludes(self, value: float) -> bool:
         """Whether the interval is known and leaves the value out."""
         return self.low > value or self.high < value
@@ -55,41 +62,124 @@ class Estimate:
 
 def estimate(launches: Launches) -> Estimate:
     """The quantity itself: the median of each launch, and the t interval of their logs."""
-    return _over_launches(np.log([np.median(samples) for samples in launches.values() if len(samples)]))
+    return over_launches(launch_logs(launches))
+
+
+def launch_logs(launches: Launches) -> dict[tuple[Any, ...], float]:
+    """By (run, launch), the log of the median of the samples; the mean of those where a launch has several heats."""
+    return _by_launch({place: math.log(np.median(samples)) for place, samples in launches.items() if len(samples)})
 
 
 def ratio(of: Launches, to: Launches) -> Estimate:
-    """How many times ``to`` is ``of``, from samples paired by launch and round.
+    """How many times ``to`` is ``of``, from samples paired by place and round.
 
     Launches or rounds that only one side finished are left out.
 
     Raises:
-        ValueError: no launch has a pair.
+        ValueError: no place has a pair.
     """
-    logs = []
-    for launch in of.keys() & to.keys():
-        left, right = of[launch], to[launch]
+    return over_launches(launch_log_ratios(of, to))
+
+
+def launch_log_ratios(of: Launches, to: Launches) -> dict[tuple[Any, ...], float]:
+    """By (run, launch), the median of the paired log-ratios; the mean of those where a launch has several heats."""
+    logs = {}
+    for place in sorted(of.keys() & to.keys(), key=str):
+        left, right = of[place], to[place]
         pairs = min(len(left), len(right))
         if pairs:
-            logs.append(np.median(np.log(left[:pairs]) - np.log(right[:pairs])))
+            logs[place] = float(np.median(np.log(left[:pairs]) - np.log(right[:pairs])))
+    return _by_launch(logs)
+
+
+def _by_launch(logs: Logs) -> dict[tuple[Any, ...], float]:
+    heats: dict[tuple[Any, ...], list[float]] = {}
+    for place, log in logs.items():
+        heats.setdefault(place[:2], []).append(log)
+    return {launch: sum(found) / len(found) for launch, found in heats.items()}
+
+
+def over_launches(logs: Logs) -> Estimate:
+    """Geometric mean over launches with its t interval, from one log per launch.
+
+    Raises:
+        ValueError: no launch.
+    """
     if not logs:
         raise ValueError("no launch has samples of both sides")
-    return _over_launches(np.asarray(logs))
-
-
-def _over_launches(logs: np.ndarray) -> Estimate:
-    """Geometric mean over launches with its t interval, from one log per launch."""
-    centre = float(logs.mean())
-    low = high = math.nan
+    values = np.sort(list(logs.values()))
+    centre, half = mean_and_half_interval(values)
     doubtful = False
-    if len(logs) > 1 and np.ptp(logs) == 0:
-        low = high = centre  # launches that repeat exactly have no spread
-    elif len(logs) > 1:
-        low, high = stats.t.interval(CONFIDENCE, len(logs) - 1, loc=centre, scale=stats.sem(logs))
-        median: Any = stats.quantile_test(logs, q=0.0, p=0.5).confidence_interval(CONFIDENCE)
-        if math.isfinite(median.low) and math.isfinite(median.high):
-            doubtful = (low > 0 or high < 0) != bool(median.low > 0 or median.high < 0)
-    return Estimate(math.exp(centre), math.exp(low), math.exp(high), len(logs), doubtful)
+    if half > 0:
+        low, high = (values[rank] if rank is not None else math.nan for rank in _median_ranks(len(values)))
+        doubtful = low <= high and (abs(centre) > half) != bool(low > 0 or high < 0)
+    return Estimate(math.exp(centre), math.exp(centre - half), math.exp(centre + half), len(values), doubtful)
+
+
+def share_over_launches(shares: Mapping[tuple[Any, ...], float]) -> Estimate:
+    """Mean and t interval of shares of a whole, clipped to 0 and 1. Not on logs, for a share may be 0."""
+    centre, half = mean_and_half_interval(np.asarray(list(shares.values())))
+    low, high = (float(np.clip(end, 0.0, 1.0)) for end in (centre - half, centre + half))
+    return Estimate(centre, low, high, len(shares))
+
+
+def mean_and_half_interval(values: np.ndarray) -> tuple[float, float]:
+    """The mean and half its t interval: NaN for a single value, 0 for values that repeat exactly."""
+    if len(values) < 2:
+        return float(values[0]), math.nan
+    if np.ptp(values) == 0:
+        return float(values[0]), 0.0
+    return float(values.mean()), t_quantile(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
+
+
+@cache
+def t_quantile(degrees: float) -> float:
+    """How many standard errors half an interval is."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees))
+
+
+@cache
+def _median_ranks(n: int) -> tuple[int | None, int | None]:
+    """Which of n sorted values bound the median's distribution-free interval; None where too few do."""
+    interval: Any = stats.quantile_test(np.arange(n), p=0.5).confidence_interval(CONFIDENCE)
+    low, high = (int(end) if math.isfinite(end) else None for end in (interval.low, interval.high))
+    return low, high
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How fast y rises with x, and its 95 % interval, NaN where it is unknown."""
+
+    value: float
+    low: float
+    high: float
+
+
+def slope_of_line(x: Sequence[float], y: Sequence[float]) -> Slope:
+    """Least squares, with the t interval of the residuals: of noise and of misfit alike."""
+    fit: Any = stats.linregress(x, y)
+    half = t_quantile(len(x) - 2) * float(fit.stderr) if len(x) > 2 else math.nan
+    return Slope(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half)
+
+
+def slope_between(x: tuple[float, float], y: tuple[Sequence[float], Sequence[float]]) -> Slope:
+    """From the first to the second place, each with its own independent values of y.
+
+    The interval is Welch's, for the two places need not spread alike. Values that repeat exactly have an exact slope.
+    """
+    left, right = (np.asarray(values) for values in y)
+    run = x[1] - x[0]
+    value = float(right.mean() - left.mean()) / run
+    if min(len(left), len(right)) < 2:
+        return Slope(value, math.nan, math.nan)
+    parts = [values.var(ddof=1) / len(values) for values in (left, right)]
+    if not sum(parts):
+        return Slope(value, value, value)
+    degrees = sum(parts) ** 2 / sum(
+        part**2 / (len(values) - 1) for part, values in zip(parts, (left, right), strict=True)
+    )
+    half = t_quantile(degrees) * math.sqrt(sum(parts)) / abs(run)
+    return Slope(value, value - half, value + half)
 
 
 def verdict(ratio: Estimate, control: Estimate | None = None, effect: float = EFFECT) -> Verdict:

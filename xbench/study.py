@@ -1,35 +1,55 @@
 """A Study is a question with axes; a Case is one point of it. What a user types is checked here."""
 
-import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby, product
 from typing import Any
 
-import psutil
-
 from xbench.attention import parse_attention
+from xbench.axes import (
+    MAX_IMG_SIZE,
+    MAX_TOKENS,
+    listed,
+    one_of,
+    parse_img_size,
+    physical_cores,
+    unique,
+    usable_cpus,
+    whole,
+)
 from xbench.data.photos import photo_paths
 from xbench.errors import UserError, unknown_name
 from xbench.metrics import METRICS
 from xbench.models.baselines import check_baseline
-from xbench.models.sizes import MIN_IMG_SIZE, SIZES, check_input
+from xbench.models.sizes import SIZES, check_input
 
 DTYPES = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
-PLOTS = ("cost", "throughput", "latency", "device_time", "memory")
-MAX_IMG_SIZE = 16384
+MODES = ("eager", "compile")
+DIRECTIONS = ("inference", "training")
+LEVELS = ("op", "block", "model")
+PLOTS = (
+    "cost",
+    "throughput",
+    "latency",
+    "device_time",
+    "training",
+    "memory",
+    "speed",
+    "scaling",
+    "memory_scaling",
+    "breakdown",
+    "roofline",
+    "max_batch",
+)
+TOKENS = (64, 256, 1024, 4096, 16384, 65536)
 LOOK_LAUNCHES, CLAIM_LAUNCHES, GATE_LAUNCHES = 3, 6, 10
-DEFAULT_METRICS = {
-    "cpu": ("params", "macs", "latency", "throughput", "peak_memory"),
-    "cuda": ("params", "macs", "latency", "throughput", "device_time", "peak_memory"),
-}
+NOT_BY_DEFAULT = ("predicted_memory", "max_batch")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of a comparison: an attention in the XFormer skeleton, or a whole timm model.
+    """One side of a comparison: an attention in the XFormer skeleton, or a whole timm model, run as ``mode`` says.
 
     ``label`` is its name in tables, unique in a study. A ``control`` is the reference arm once more under another name:
     the two are equal by construction, so what is seen between them is the error of the measurement.
@@ -38,15 +58,24 @@ class Arm:
     label: str
     attn: str | None = None
     baseline: str | None = None
+    mode: str = "eager"
     control: bool = False
 
 
 @dataclass(frozen=True)
 class Case:
-    """One point of a study: one arm under one set of conditions. ``img_size`` is (height, width) in pixels."""
+    """One point of a study: one arm under one set of conditions.
+
+    At the levels "model" and "block" the image is ``img_size``, (height, width) in pixels; the block is the XF block of
+    stage 3, where the maps are largest. At level "op" the attention of that block stands alone, with one sequence of
+    ``tokens`` tokens per image.
+    """
 
     arm: Arm
-    img_size: tuple[int, int]
+    level: str
+    direction: str
+    img_size: tuple[int, int] | None
+    tokens: int | None
     patch_size: int
     size: str
     batch: int
@@ -62,14 +91,16 @@ class Case:
     def flat(self) -> dict[str, Any]:
         """The case as one level of plain values, as it stands in a record."""
         arm = asdict(self.arm)
-        return {"arm": arm.pop("label"), **arm, **self.conditions, "img_size": list(self.img_size)}
+        img_size = list(self.img_size) if self.img_size else None
+        return {"arm": arm.pop("label"), **arm, **self.conditions, "img_size": img_size}
 
     @classmethod
     def from_flat(cls, values: dict[str, Any]) -> "Case":
         """The inverse of ``flat``."""
         rest = dict(values)
-        arm = Arm(rest.pop("arm"), rest.pop("attn"), rest.pop("baseline"), rest.pop("control"))
-        return cls(arm=arm, **{**rest, "img_size": tuple(rest["img_size"])})
+        arm = Arm(rest.pop("arm"), *(rest.pop(key) for key in ("attn", "baseline", "mode", "control")))
+        img_size = rest.pop("img_size")
+        return cls(arm=arm, img_size=tuple(img_size) if img_size else None, **rest)
 
 
 @dataclass(frozen=True)
@@ -83,14 +114,17 @@ class Study:
     question: str
     arms: tuple[Arm, ...]
     against: str
-    res: tuple[tuple[int, int], ...]
+    res: tuple[tuple[int, int], ...] = ()
+    tokens: tuple[int, ...] = ()
+    level: tuple[str, ...] = ("model",)
+    direction: tuple[str, ...] = ("inference",)
     patch: tuple[int, ...] = (2,)
     size: str = "s"
     batch: tuple[int, ...] = (1,)
     dtype: tuple[str, ...] = ("fp32",)
     device: str = "cpu"
     threads: tuple[int, ...] = (1,)
-    metrics: tuple[str, ...] = DEFAULT_METRICS["cpu"]
+    metrics: tuple[str, ...] = tuple(METRICS)
     plots: tuple[str, ...] = PLOTS
     quick: bool = False
     images: str | None = None
@@ -104,18 +138,47 @@ class Study:
     @property
     def timed(self) -> bool:
         """Whether any metric needs the interleaved launches."""
-        return any(not METRICS[name].exact for name in self.metrics)
+        return any(METRICS[name].how == "timed" for name in self.metrics)
+
+    @property
+    def executes(self) -> bool:
+        """Whether any model has to run; a study of static figures alone stays on paper."""
+        return any(METRICS[name].how != "static" for name in self.metrics)
 
     def cases(self) -> Iterator[Case]:
         """The product of the axes, arms innermost, the control last."""
-        for point in product(self.res, self.patch, self.batch, self.dtype, self.threads):
-            img_size, patch_size, batch, dtype, threads = point
-            for arm in [*self.arms, *self.controls]:
-                yield Case(arm, img_size, patch_size, self.size, batch, dtype, self.device, threads)
+        for level, direction in product(self.level, self.direction):
+            for img_size, tokens, patch_size in self._extents(level):
+                for batch, dtype, threads in product(self.batch, self.dtype, self.threads):
+                    for arm in [*self.arms, *self.controls]:
+                        where = (level, direction, img_size, tokens, patch_size)
+                        yield Case(arm, *where, self.size, batch, dtype, self.device, threads)
+
+    def _extents(self, level: str) -> list[tuple[tuple[int, int] | None, int | None, int]]:
+        """(image size, tokens, patch size); an attention alone has one sequence, as with patches of one pixel."""
+        if level == "op":
+            return [(None, tokens, 1) for tokens in self.tokens]
+        return [(img_size, None, patch_size) for img_size, patch_size in product(self.res, self.patch)]
 
     def groups(self) -> list[list[Case]]:
         """The cases in comparison groups: equal in everything but the arm."""
         return [list(group) for _, group in groupby(self.cases(), lambda case: case.conditions)]
+
+    def metrics_of(self, case: Case) -> tuple[str, ...]:
+        """Those of the study's metrics that the case is to give."""
+        return tuple(name for name in self.metrics if self._gives(case, name))
+
+    def _gives(self, case: Case, name: str) -> bool:
+        metric = METRICS[name]
+        if case.direction not in metric.directions or case.level not in metric.levels:
+            return False
+        if name == "predicted_memory" and (case.direction, case.dtype) != ("training", "fp32"):
+            return case.direction == "inference"
+        if name == "limits":
+            return case.arm.label == self.against
+        if name == "breakdown":
+            return case.arm.mode == "eager" and not case.arm.control
+        return metric.how == "timed" or not case.arm.control
 
     @property
     def controls(self) -> list[Arm]:
@@ -127,11 +190,15 @@ class Study:
 
 
 def make_study(
-    attn: Sequence[str],
-    res: Sequence[str | int | tuple[int, int]],
+    attn: Sequence[str] = (),
+    res: Sequence[str | int | tuple[int, int]] = (),
     *,
+    tokens: Sequence[str | int] = (),
     baseline: Sequence[str] = (),
     against: str | None = None,
+    level: Sequence[str] = (),
+    direction: Sequence[str] = (),
+    mode: Sequence[str] = (),
     patch: Sequence[str | int] = (),
     size: str = "s",
     batch: Sequence[str | int] = (),
@@ -149,52 +216,91 @@ def make_study(
     for a list of one.
 
     Raises:
-        UserError: a name that does not exist, a number out of range, or a patch larger than a feature map.
+        UserError: a name that does not exist, a number out of range, or nothing of it possible.
     """
-    attn, baseline, dtype, metrics, plots = map(_listed, (attn, baseline, dtype, metrics, plots))
-    res, patch, batch, threads = map(_listed, (res, patch, batch, threads))
-    arms = _arms(attn, baseline)
+    attn, baseline, dtype, metrics, plots = map(listed, (attn, baseline, dtype, metrics, plots))
+    level, direction, mode = map(listed, (level, direction, mode))
+    res, tokens, patch, batch, threads = map(listed, (res, tokens, patch, batch, threads))
+    named: list[tuple[str, Sequence[str], Any]] = [
+        ("dtype", dtype, DTYPES),
+        ("metric", metrics, METRICS),
+        ("plot", plots, PLOTS),
+        ("level", level, LEVELS),
+        ("direction", direction, DIRECTIONS),
+        ("mode", mode, MODES),
+        ("device", [device], DEVICES),
+        ("size", [size], SIZES),
+    ]
+    for what, names, allowed in named:
+        for chosen in names:
+            one_of(what, chosen, allowed)
+    arms = _arms(attn, baseline, unique(mode) or ("eager",))
     if not arms:
         raise UserError("nothing to compare: name at least one attention (--attn) or timm model (--baseline).")
     labels = [arm.label for arm in arms]
     if against is not None and against not in labels:
         raise unknown_name("arm to compare against", against, labels)
-    for precision in dtype:
-        _one_of("dtype", precision, DTYPES)
-    for metric in metrics:
-        _one_of("metric", metric, METRICS)
-    for plot in plots:
-        _one_of("plot", plot, PLOTS)
-    _one_of("device", device, DEVICES)
-    _one_of("size", size, SIZES)
     if device == "cuda":
         _cuda_is_here()
     elif "device_time" in metrics:
         raise UserError("metric 'device_time' is taken by CUDA's clocks; it needs --device cuda.")
     photo_paths(images)
+    levels, directions = unique(level) or ("model",), unique(direction) or ("inference",)
     study = Study(
         question=question,
         arms=arms,
         against=against or labels[0],
-        res=_unique(parse_img_size(value) for value in res),
-        patch=_unique(_whole("patch size", value, 1, MAX_IMG_SIZE) for value in patch) or (2,),
+        res=unique(parse_img_size(value) for value in res),
+        tokens=unique(whole("tokens", value, 1, MAX_TOKENS) for value in tokens) or (TOKENS if "op" in levels else ()),
+        level=levels,
+        direction=directions,
+        patch=unique(whole("patch size", value, 1, MAX_IMG_SIZE) for value in patch) or (2,),
         size=size,
-        batch=_unique(_whole("batch", value, 1, 65536) for value in batch) or ((8,) if device == "cuda" else (1,)),
-        dtype=_unique(dtype) or ("fp32",),
+        batch=unique(whole("batch", value, 1, 65536) for value in batch) or ((8,) if device == "cuda" else (1,)),
+        dtype=unique(dtype) or ("fp32",),
         device=device,
-        threads=_unique(_whole("threads", value, 1, _usable_cpus()) for value in threads) or (physical_cores(),),
-        metrics=_unique(metrics) or DEFAULT_METRICS[device],
-        plots=_unique(plots) or PLOTS,
+        threads=unique(whole("threads", value, 1, usable_cpus()) for value in threads) or (physical_cores(),),
+        metrics=_metrics(metrics, device, levels, directions),
+        plots=unique(plots) or PLOTS,
         quick=quick,
         images=images,
         name=name,
     )
-    if not study.res:
-        raise UserError("no resolution: name at least one (--res 1024, or --res 512x1024 for height x width).")
-    if any(arm.attn for arm in arms):
-        for img_size, patch_size in product(study.res, study.patch):
-            check_input(img_size, patch_size)
+    if study.tokens and "op" not in levels:
+        raise UserError("a number of tokens is for one attention alone; it needs --level op.")
+    if levels != ("op",):
+        if not study.res:
+            raise UserError("no resolution: name at least one (--res 1024, or --res 512x1024 for height x width).")
+        _something_is_possible(study)
     return study
+
+
+def _metrics(asked: Sequence[str], device: str, levels: Sequence[str], directions: Sequence[str]) -> tuple[str, ...]:
+    """What was asked for, or everything usual that has a meaning there."""
+    if asked:
+        for name in unique(asked):
+            metric = METRICS[name]
+            if not set(metric.directions) & set(directions):
+                raise UserError(f"metric '{name}' is taken in {' and '.join(metric.directions)} only (--direction).")
+            if not set(metric.levels) & set(levels):
+                raise UserError(f"metric '{name}' is taken at level {' and '.join(metric.levels)} only (--level).")
+        return unique(asked)
+    usual = [metric for metric in METRICS.values() if set(metric.directions) & set(directions)]
+    left_out = NOT_BY_DEFAULT if device == "cuda" else (*NOT_BY_DEFAULT, "device_time")
+    return tuple(m.name for m in usual if m.name not in left_out and set(m.levels) & set(levels))
+
+
+def _something_is_possible(study: Study) -> None:
+    """Single points that are impossible become rows that say so; where all are, the question is a mistake."""
+    refused = []
+    points = list(product(study.res, study.patch))
+    for img_size, patch_size in points:
+        try:
+            check_input(img_size, patch_size)
+        except UserError as error:
+            refused.append(error)
+    if len(refused) == len(points) and any(arm.attn for arm in study.arms):
+        raise refused[0]
 
 
 def _cuda_is_here() -> None:
@@ -204,14 +310,17 @@ def _cuda_is_here() -> None:
         raise UserError("no CUDA device is available to torch here. Allowed: --device cpu.")
 
 
-def _arms(attn: Sequence[str], baseline: Sequence[str]) -> tuple[Arm, ...]:
+def _arms(attn: Sequence[str], baseline: Sequence[str], modes: Sequence[str]) -> tuple[Arm, ...]:
     arms: list[Arm] = []
-    for text in attn:
-        spec = str(parse_attention(text))
-        arms.append(Arm(_free_label(spec, arms), attn=spec))
-    for name in baseline:
-        check_baseline(name)
-        arms.append(Arm(_free_label(name, arms), baseline=name))
+    for baseline_name in baseline:
+        check_baseline(baseline_name)
+    specs = [str(parse_attention(text)) for text in attn]
+    for mode in modes:
+        suffix = " compiled" if mode == "compile" else ""
+        for spec in specs:
+            arms.append(Arm(_free_label(spec + suffix, arms), attn=spec, mode=mode))
+        for baseline_name in baseline:
+            arms.append(Arm(_free_label(baseline_name + suffix, arms), baseline=baseline_name, mode=mode))
     return tuple(arms)
 
 
@@ -221,56 +330,3 @@ def _free_label(name: str, taken: Sequence[Arm]) -> str:
     while label in labels:
         label, n = f"{name} #{n}", n + 1
     return label
-
-
-def parse_img_size(value: str | int | tuple[int, int]) -> tuple[int, int]:
-    """1024 or "1024" → (1024, 1024); "512x1024" → (512, 1024), height × width.
-
-    Raises:
-        UserError: not of that form, or a side outside 32 to 16384 pixels.
-    """
-    sides = value if isinstance(value, tuple | list) else re.split(r"[x×]", str(value))
-    if len(sides) > 2:
-        raise UserError(f"resolution '{value}': write one side (1024) or height x width (512x1024).")
-    checked = [_whole("resolution", side, MIN_IMG_SIZE, MAX_IMG_SIZE) for side in sides]
-    return checked[0], checked[-1]
-
-
-def show_img_size(img_size: Sequence[int]) -> str:
-    """(1024, 1024) → "1024"; (512, 1024) → "512x1024"."""
-    height, width = img_size
-    return str(height) if height == width else f"{height}x{width}"
-
-
-def physical_cores() -> int:
-    """Physical cores that this process may use."""
-    return min(psutil.cpu_count(logical=False) or 1, _usable_cpus())
-
-
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _whole(what: str, value: Any, low: int, high: int) -> int:
-    try:
-        number = int(str(value))
-    except ValueError:
-        hint = " Separate several values by spaces." if "," in str(value) else ""
-        raise UserError(f"{what} must be a whole number from {low} to {high}, not '{value}'.{hint}") from None
-    if not low <= number <= high:
-        raise UserError(f"{what} must be from {low} to {high}, not {number}.")
-    return number
-
-
-def _one_of(what: str, name: str, allowed: Sequence[str] | dict) -> None:
-    if name not in allowed:
-        raise unknown_name(what, name, allowed)
-
-
-def _listed(values: Any) -> Any:
-    """A lone value stands for a list of one."""
-    return [values] if isinstance(values, str | int) else values
-
-
-def _unique(values) -> tuple:
-    return tuple(dict.fromkeys(values))

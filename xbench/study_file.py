@@ -11,7 +11,7 @@ from xbench.errors import UserError, unknown_name
 from xbench.study import Study, make_study
 
 ARGUMENTS = inspect.signature(make_study).parameters
-LISTS = ("attn", "baseline", "res", "patch", "batch", "dtype", "threads", "metrics", "plots")
+LISTS = tuple(name for name, argument in ARGUMENTS.items() if argument.default == ())
 
 
 def load_study(path: Path, *, quick: bool = False) -> Study:
@@ -31,7 +31,7 @@ def load_study(path: Path, *, quick: bool = False) -> Study:
         if key not in ARGUMENTS:
             raise unknown_name(f"key in {path}:", key, ARGUMENTS)
         _check_type(path, key, value)
-    values = {"attn": [], "res": [], "name": path.stem, **values}
+    values = {"name": path.stem, **values}
     try:
         return make_study(**{**values, "quick": quick or values.get("quick", False)})
     except UserError as error:

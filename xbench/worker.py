@@ -1,4 +1,4 @@
-"""The child process that builds one case and answers questions about it, one line of JSON each way.
+"""The child process that answers questions about a case, one line of JSON each way.
 
 The controller fixes its environment before Python starts (``process.worker_environment``). Whatever the model prints
 goes to standard error: standard output belongs to the protocol.
@@ -10,150 +10,178 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from xbench.attention import parse_attention
 from xbench.conformance import QUICK_CHECKS, Candidate, verify
-from xbench.data.photos import load_photos
 from xbench.errors import UserError
 from xbench.metrics import timing
-from xbench.metrics.cost import CostError, count_cost
-from xbench.metrics.memory import peak_memory
-from xbench.models import build_model
-from xbench.models.baselines import build_baseline
-from xbench.models.layers import XFLayer
+from xbench.metrics.breakdown import breakdown
+from xbench.metrics.cost import CostError, survey
+from xbench.metrics.limits import machine_limits
+from xbench.metrics.memory import largest_batch, peak_memory, resident_bytes
+from xbench.metrics.static import Footprint, predict
 from xbench.models.sizes import SIZES
 from xbench.study import Case
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-NUM_CLASSES = 1000
-
-
-class InvalidOutputError(RuntimeError):
-    """A model or an attention returned something of the wrong shape, or not finite."""
-
-
-class Subject:
-    """One case, built on its device and ready to run. Weights and inputs are the same in every process."""
-
-    def __init__(self, case: Case, photos: list[Path]):
-        self.case = case
-        torch.set_num_threads(case.threads)
-        torch.manual_seed(0)
-        self.device = torch.device(case.device)
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise UserError("no CUDA device is available to torch here; use --device cpu.")
-        dtype = DTYPES[case.dtype]
-        self.model = build(case).eval().requires_grad_(False).to(self.device, dtype)
-        self.images = load_photos(photos, case.batch, case.img_size).to(self.device, dtype)
-
-    def forward(self, batch: int | None = None) -> Tensor:
-        """[batch, 1000] from the first ``batch`` images; from all where none is given."""
-        with torch.inference_mode():
-            return self.model(self.images[:batch])
-
-    def check(self, output: Tensor) -> None:
-        """Refuses an output that is not [batch, 1000] and finite."""
-        expected = (self.case.batch, NUM_CLASSES)
-        if tuple(output.shape) != expected:
-            raise InvalidOutputError(f"the output has shape {tuple(output.shape)}, not {expected}")
-        finite = output.isfinite()
-        if not finite.all():
-            what = "NaN" if output.isnan().any() else "infinite values"
-            raise InvalidOutputError(f"the output has {what} in {int((~finite).sum())} of {output.numel()} places")
-
-
-def build(case: Case) -> nn.Module:
-    """The model of a case, on the current default device."""
-    if case.arm.baseline:
-        return build_baseline(case.arm.baseline, img_size=case.img_size, num_classes=NUM_CLASSES)
-    assert case.arm.attn is not None
-    model = build_model(
-        parse_attention(case.arm.attn),
-        size=case.size,
-        patch_size=case.patch_size,
-        img_size=case.img_size,
-        num_classes=NUM_CLASSES,
-    )
-    return model
-
-
-def watch_attention_shapes(model: nn.Module) -> None:
-    """Makes an attention that does not return [B, N, C] fail by name, not as an addition somewhere else."""
-
-    def watch(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        given, returned = tuple(args[0].shape), tuple(getattr(output, "shape", ()))
-        if given != returned:
-            raise InvalidOutputError(f"attention {type(module).__name__} returned {returned} for {given}, [B, N, C]")
-
-    for layer in model.modules():
-        if isinstance(layer, XFLayer):
-            layer.attn.register_forward_hook(watch)
+from xbench.subject import (
+    DTYPES,
+    InvalidOutputError,
+    Subject,
+    build,
+    check_possible,
+    input_shape,
+    training_step,
+    watch_attention_shapes,
+    weights_dtype,
+)
 
 
 class Worker:
-    """Answers requests. Each public method is one; its result must be JSON."""
+    """Answers requests. Each public method is one; its result must be JSON.
+
+    ``vouch``, ``survey`` and ``limits`` need no ``build`` before them.
+    """
 
     subject: Subject
-    case: Case
 
     def __init__(self) -> None:
-        self.warm: dict[int, timing.WarmUp] = {}
+        self._warm: dict[int, timing.WarmUp] = {}
+        self._photos: list[Path] = []
+        self._on_paper: dict[Any, nn.Module] = {}
 
-    def build(self, case: dict[str, Any], photos: list[str]) -> None:
-        self.case = Case.from_flat(case)
-        self.subject = Subject(self.case, [Path(photo) for photo in photos])
+    # On paper
 
-    def vouch(self) -> dict[str, str]:
+    def vouch(self, attn: str | None, size: str) -> dict[str, str]:
         """Why the attention is "unverified", by the quick conformance checks, and how it was "adapted", if so."""
-        if self.case.arm.attn is None:
+        if attn is None:
             return {}
-        widths = SIZES[self.case.size]
+        widths = SIZES[size]
         embed_dim = next(stage.embed_dim for stage in widths.stages if stage.depth)
-        candidate = Candidate(self.case.arm.attn, embed_dim=embed_dim, qkv_dim=widths.qkv_dim)
+        candidate = Candidate(attn, embed_dim=embed_dim, qkv_dim=widths.qkv_dim)
         failed = [finding for finding in verify(candidate, QUICK_CHECKS) if finding.outcome == "fail"]
         more = f"; and {len(failed) - 1} more" if len(failed) > 1 else ""
         why = f"{failed[0].check}: {failed[0].reason}{more}" if failed else ""
         return {key: text for key, text in (("unverified", why), ("adapted", candidate.mapping)) if text}
 
-    def cost(self) -> dict[str, Any]:
-        with torch.device("meta"):
-            model = build(self.case).eval()
-        return asdict(count_cost(model, self.case.img_size))
+    def survey(self, case: dict[str, Any], cross_check: bool) -> dict[str, Any]:
+        """The cost of one image, and the predicted memory and traffic of one step of the case's batch."""
+        asked = Case.from_flat(case)
+        check_possible(asked)
+        model = self._model_on_paper(asked)
+        image = torch.empty(input_shape(asked, 1), device="meta", dtype=weights_dtype(asked))
+        cost, footprint = survey(model, image, cross_check=cross_check)
+        if asked.batch > 1 or asked.direction == "training":
+            footprint = predict_step(asked, model)
+        return {"cost": asdict(cost), "predicted_memory": asdict(footprint)}
+
+    def _model_on_paper(self, case: Case) -> nn.Module:
+        """On the meta device. What differs in size only shares a model, but for timm's, which may fix their input."""
+        fixed = case.img_size if case.arm.baseline else case.tokens
+        dtype = weights_dtype(case)
+        key = (case.arm.attn, case.arm.baseline, case.level, case.patch_size, case.size, dtype, fixed)
+        if key not in self._on_paper:
+            with torch.device("meta"):
+                self._on_paper[key] = build(case).eval().requires_grad_(False).to(dtype)
+        return self._on_paper[key]
+
+    def limits(self, case: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The machine's own limits with the case's dtype and threads, as samples and detail of a record."""
+        asked = Case.from_flat(case) if case else self.subject.case
+        torch.set_num_threads(asked.threads)
+        found = machine_limits(torch.device(asked.device), DTYPES[asked.dtype])
+        return {
+            "samples": [found.macs_per_second],
+            "detail": {"copy_bytes_per_second": found.copy_bytes_per_second},
+        }
+
+    # In truth
+
+    def build(self, case: dict[str, Any], photos: list[str]) -> None:
+        self._photos = [Path(photo) for photo in photos]
+        self.subject = Subject(Case.from_flat(case), self._photos)
 
     def memory(self) -> dict[str, Any]:
+        """Peak memory of a step, whose output is checked."""
         subject = self.subject
-        watch_attention_shapes(subject.model)
-        outputs: list[Tensor] = []
+        if subject.case.arm.mode == "eager":
+            watch_attention_shapes(subject.model)
+        return self._peak(subject)
 
-        def forward() -> Tensor:
+    def _peak(self, subject: Subject) -> dict[str, Any]:
+        step = subject.step()
+        outputs: list[Any] = []
+
+        def measured() -> Any:
             outputs.clear()
-            outputs.append(subject.forward())
+            outputs.append(step())
             return outputs[0]
 
-        # On the CPU a first forward has the same peak as later ones, and at high resolution it takes seconds.
-        warm = subject.device.type == "cpu"
-        peak = peak_memory(forward, subject.model, subject.images, subject.device, warm=warm)
+        # In eager inference on the CPU a first forward has the same peak as later ones, and may take seconds.
+        case = subject.case
+        warm = (case.device, case.arm.mode, case.direction) == ("cpu", "eager", "inference")
+        optimizer = subject.training_step and subject.training_step.optimizer
+        peak = peak_memory(measured, subject.model, subject.inputs, subject.device, warm=warm, optimizer=optimizer)
         subject.check(outputs[0])
         return asdict(peak)
 
+    def max_batch(self, limit: int) -> dict[str, Any]:
+        """The largest batch whose peak memory stays within ``limit`` bytes, and that peak; 0 where one is too many."""
+        case = self.subject.case
+
+        def peak(batch: int) -> int:
+            return self._peak(Subject(replace(case, batch=batch), self._photos))["total"]
+
+        batch, peak_bytes = largest_batch(peak, limit)
+        return {"batch": batch, "peak_mib": peak_bytes / 2**20, "limit": limit}
+
+    # In time
+
     def warm_up(self, batch: int, seconds: float, at_least: int) -> dict[str, Any]:
-        self.warm[batch] = timing.warm_up(lambda: self.subject.forward(batch), seconds, at_least)
-        return asdict(self.warm[batch])
+        self._warm[batch] = timing.warm_up(self.subject.step(batch), seconds, at_least)
+        return asdict(self._warm[batch])
 
     def block(self, batch: int) -> dict[str, Any]:
-        return asdict(timing.measure_block(lambda: self.subject.forward(batch), self.warm[batch]))
+        parts = self.subject.training_step and self.subject.training_step.parts
+        return asdict(timing.measure_block(self.subject.step(batch), self._warm[batch], parts))
 
-    def device_time(self) -> list[float]:
-        return timing.device_seconds(self.subject.forward)
+    def device_time(self) -> dict[str, Any]:
+        """Device time of each iteration in ms, as samples and detail of a record."""
+        times = timing.device_seconds(self.subject.forward)
+        return {"samples": [1e3 * seconds for seconds in times], "detail": {}}
+
+    def breakdown(self) -> dict[str, Any]:
+        """Milliseconds of instrumented forwards and of each component of them, as samples and detail of a record."""
+        taken = breakdown(self.subject.forward, self.subject.model)
+        components = list(taken[0])
+        parts = {name: [1e3 * one[name] for one in taken] for name in components}
+        return {"samples": [1e3 * sum(one.values()) for one in taken], "detail": {"parts": parts}}
 
     def device(self) -> dict[str, Any]:
         return device_facts(self.subject.device)
+
+
+def predict_step(case: Case, model: nn.Module) -> Footprint:
+    """The predicted memory and traffic of one step of the case's batch; ``model`` is on the meta device.
+
+    Of training in half precision only what is resident is known: autocast does nothing on the meta device.
+    """
+    inputs = torch.empty(input_shape(case, case.batch), device="meta", dtype=weights_dtype(case))
+    if case.direction == "inference":
+        with torch.no_grad():
+            return predict(lambda: model(inputs), model, inputs)
+    if case.dtype != "fp32":
+        resident = resident_bytes(model, inputs)
+        return Footprint(resident, 0, resident, 0)
+    model.train().requires_grad_(True)
+    try:
+        step = training_step(case, model, inputs)
+        return predict(step.step, model, inputs, step.optimizer)
+    finally:
+        model.eval().requires_grad_(False)
 
 
 def device_facts(device: torch.device) -> dict[str, Any]:

@@ -99,17 +99,21 @@ def on_meta(build, *args, **kwargs):
         return build(*args, **kwargs)
 
 
+def image(size, channels=3):
+    return torch.empty(1, channels, *size, device="meta")
+
+
 @pytest.mark.parametrize("grid", [(8, 8), (16, 12), (64, 64)])
 @pytest.mark.parametrize("attn", VARIANTS)
 def test_closed_formula_agrees_with_torch(attn, grid):
-    cost = count_cost(on_meta(OneLayer, attn), grid, in_chans=WIDTH)
+    cost = count_cost(on_meta(OneLayer, attn), image(grid, WIDTH))
     assert cost.formula_agreement == pytest.approx(1, abs=0.005)  # torch does not count an elementwise product
     mlp = 2 * grid[0] * grid[1] * WIDTH * 2 * WIDTH
     assert cost.macs == cost.attention_formula + mlp
 
 
 def test_softmax_attention_by_hand():
-    cost = count_cost(on_meta(OneLayer, "mhsa"), (16, 16), in_chans=WIDTH)
+    cost = count_cost(on_meta(OneLayer, "mhsa"), image((16, 16), WIDTH))
     by_hand = 256 * WIDTH * 3 * WIDTH + 256 * 256 * WIDTH + 256 * 256 * WIDTH + 256 * WIDTH * WIDTH
     assert cost.attention_formula == cost.attention_torch == cost.attention_fvcore == by_hand
     # ptflops adds one per element that a bias is added to; here the outputs of both projections.
@@ -120,13 +124,13 @@ def test_softmax_attention_by_hand():
 def test_xformer_matches_the_reconstruction(attn, giga):
     model = on_meta(XFormer, attn)
     for size, expected in zip((256, 512, 1024), giga, strict=True):
-        assert count_cost(model, (size, size)).macs == pytest.approx(expected * 1e9, rel=0.02)
+        assert count_cost(model, image((size, size))).macs == pytest.approx(expected * 1e9, rel=0.02)
     assert count_params(on_meta(XFormer, "xfa")) == pytest.approx(5.48e6, rel=0.01)
 
 
 def test_a_timm_model_has_torchs_count_and_no_attention_of_ours():
     for size, expected in ((256, 2.00), (1024, 74.6)):
-        cost = count_cost(on_meta(timm.create_model, "mobilevit_s"), (size, size))
+        cost = count_cost(on_meta(timm.create_model, "mobilevit_s"), image((size, size)))
         assert cost.macs == cost.counters["torch"] == pytest.approx(expected * 1e9, rel=0.02)
         assert cost.attention_formula is cost.attention_torch is cost.formula_agreement is None
     assert cost.params == pytest.approx(5.58e6, rel=0.01)
@@ -135,7 +139,7 @@ def test_a_timm_model_has_torchs_count_and_no_attention_of_ours():
 @fvcore_counts_convolutions
 @pytest.mark.parametrize("attn", ["mhsa", "separable", "xfa"])
 def test_counters_cross_check(attn):
-    cost = count_cost(on_meta(XFormer, attn), (256, 320))
+    cost = count_cost(on_meta(XFormer, attn), image((256, 320)))
     assert not cost.failures
     assert not cost.disagreements
     for count in cost.counters.values():
@@ -146,10 +150,10 @@ def test_counters_cross_check(attn):
 
 @fvcore_counts_convolutions
 def test_what_a_counter_misses_is_said():
-    cost = count_cost(on_meta(XFormer, "mhsa-sdpa"), (512, 512))
+    cost = count_cost(on_meta(XFormer, "mhsa-sdpa"), image((512, 512)))
     assert cost.counters["fvcore"] < 0.8 * cost.macs
     assert any("fvcore" in line and "scaled_dot_product_attention" in line for line in cost.disagreements)
-    assert cost.macs == count_cost(on_meta(XFormer, "mhsa"), (512, 512)).macs
+    assert cost.macs == count_cost(on_meta(XFormer, "mhsa"), image((512, 512))).macs
 
     uncounted = {op.op: op for op in cost.uncounted["torch"]}
     norms = uncounted["aten.native_layer_norm"]
@@ -159,51 +163,51 @@ def test_what_a_counter_misses_is_said():
 
 
 def test_json():
-    assert "macs" in json.loads(json.dumps(asdict(count_cost(on_meta(OneLayer, "xfa"), (8, 8), in_chans=WIDTH))))
+    assert "macs" in json.loads(json.dumps(asdict(count_cost(on_meta(OneLayer, "xfa"), image((8, 8), WIDTH)))))
 
 
 @pytest.mark.parametrize(("attn", "words"), [(StatesZero, "states 0"), (CountsZero, "torch counts none")])
 def test_an_attention_that_counts_as_zero_is_an_error(attn, words):
     with pytest.raises(CostError, match=words):
-        count_cost(on_meta(OneLayer, attn), (8, 8), in_chans=WIDTH)
+        count_cost(on_meta(OneLayer, attn), image((8, 8), WIDTH))
 
 
 def test_a_formula_that_states_less_than_torch_counts_is_an_error():
     with pytest.raises(CostError, match="states 64 multiply–accumulates and torch counts 589824"):
-        count_cost(on_meta(OneLayer, StatesTooLittle), (8, 8), in_chans=WIDTH)
+        count_cost(on_meta(OneLayer, StatesTooLittle), image((8, 8), WIDTH))
 
 
 def test_elementwise_work_that_only_the_formula_states_is_believed_and_said():
-    cost = count_cost(on_meta(OneLayer, Elementwise), (8, 8), in_chans=WIDTH)
+    cost = count_cost(on_meta(OneLayer, Elementwise), image((8, 8), WIDTH))
     assert cost.attention_formula == 64 * WIDTH
     assert "torch counts 0.000 × the attention's closed formula" in cost.disagreements
 
 
 def test_a_model_on_a_real_device_is_refused():
     with pytest.raises(CostError, match="meta"):
-        count_cost(OneLayer(Planted), (8, 8), in_chans=WIDTH)
+        count_cost(OneLayer(Planted), image((8, 8), WIDTH))
 
 
 def test_a_model_that_refuses_the_image_is_an_error():
     with pytest.raises(CostError, match="224"):
-        count_cost(on_meta(timm.create_model, "deit_tiny_patch16_224"), (256, 256))
+        count_cost(on_meta(timm.create_model, "deit_tiny_patch16_224"), image((256, 256)))
 
 
 def test_without_a_formula_torch_counts():
-    cost = count_cost(on_meta(OneLayer, Planted), (8, 8), in_chans=WIDTH)
+    cost = count_cost(on_meta(OneLayer, Planted), image((8, 8), WIDTH))
     assert cost.attention_formula is cost.formula_agreement is None
     assert cost.attention_torch == 64 * WIDTH**2
     assert cost.macs == cost.counters["torch"]
 
 
 def test_a_wrong_formula_shows():
-    cost = count_cost(on_meta(OneLayer, StatesTwice), (8, 8), in_chans=WIDTH)
+    cost = count_cost(on_meta(OneLayer, StatesTwice), image((8, 8), WIDTH))
     assert cost.formula_agreement == 0.5
     assert any(line.startswith("torch counts 0.500") for line in cost.disagreements)
 
 
 def test_a_counter_that_fails_gives_its_reason():
-    cost = count_cost(on_meta(OneLayer, CannotBeTraced), (8, 8), in_chans=WIDTH)
+    cost = count_cost(on_meta(OneLayer, CannotBeTraced), image((8, 8), WIDTH))
     assert cost.counters["fvcore"] is None
     assert cost.failures["fvcore"]
     assert cost.macs == cost.counters["torch"] > 0
@@ -211,14 +215,14 @@ def test_a_counter_that_fails_gives_its_reason():
 
 def test_multihead_attention_is_not_zero():
     with torch.inference_mode():
-        cost = count_cost(on_meta(OneLayer, FrozenMultihead), (16, 16), in_chans=WIDTH)
+        cost = count_cost(on_meta(OneLayer, FrozenMultihead), image((16, 16), WIDTH))
     assert cost.formula_agreement == 1
 
 
 def test_counting_allocates_nothing():
     model = on_meta(XFormer, "mhsa")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        cost = count_cost(model, (4096, 4096))
+        cost = count_cost(model, image((4096, 4096)))
     # The scores of one layer of stage 3 alone would be 4 · 4 · 65536² · 4 bytes = 275 GB.
     assert peak_of(allocations(profiler)) < 2**20
     assert cost.macs > 7e12
@@ -240,5 +244,5 @@ def test_the_model_is_left_as_it_was():
         )
 
     before = copy.copy(state())
-    count_cost(model, (64, 64))
+    count_cost(model, image((64, 64)))
     assert state() == before

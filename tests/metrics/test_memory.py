@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from xbench.attention import build_attention
-from xbench.metrics.memory import peak_memory, peak_of, read_cuda_stats, resident_bytes
+from xbench.metrics.memory import largest_batch, peak_memory, peak_of, read_cuda_stats, resident_bytes
 from xbench.models.xformer import XFormer
 
 CPU = torch.device("cpu")
@@ -166,3 +166,30 @@ def test_cuda_synchronises_around_a_reset_peak(monkeypatch):
     monkeypatch.setattr(torch.cuda, "memory_stats", lambda device: steps.append("stats") or stats)
     peak_memory(lambda: steps.append("forward"), nn.Identity(), torch.empty(0), torch.device("cuda"), warm=True)
     assert steps == ["synchronize", "reset_peak_memory_stats", "stats", "forward", "synchronize", "stats"]
+
+
+@pytest.mark.parametrize(
+    ("grows", "calls"),
+    [
+        (lambda batch: 100 + 10 * batch, 3),
+        (lambda batch: 3000 + 7 * batch, 3),
+        (lambda batch: 100 + 10 * batch + 20 * min(batch, 4), 5),  # scratch per thread, up to four threads
+        (lambda batch: 100 + 10 * batch + (300 if batch > 20 else 0), 5),  # another kernel from 21 on
+    ],
+)
+@pytest.mark.parametrize("start", [1, 8])
+def test_the_largest_batch_that_fits(grows, calls, start):
+    asked = []
+
+    def peak(batch):
+        asked.append(batch)
+        return grows(batch)
+
+    batch, used = largest_batch(peak, 5000, start)
+    assert used == grows(batch) <= 5000 < grows(batch + 1)
+    assert len(asked) == len(set(asked)) <= calls
+
+
+def test_where_one_image_is_too_many():
+    assert largest_batch(lambda batch: 100 * batch, 99) == (0, 100)
+    assert largest_batch(lambda batch: 100 * batch, 299, start=64) == (2, 200)

@@ -4,7 +4,6 @@ Growth is measured in counted multiply–accumulates and in peak memory, which a
 """
 
 import math
-import re
 from collections.abc import Callable
 from unittest import SkipTest
 
@@ -16,6 +15,7 @@ from xbench.errors import UserError
 from xbench.metrics.counters import Alone, count_torch
 from xbench.metrics.coverage import WIDTHS
 from xbench.metrics.memory import peak_memory
+from xbench.registry import stated_exponent
 
 COUNTED_GRIDS = ((8, 8), (12, 20), (32, 32))
 MEMORY_GRIDS = ((20, 20), (40, 40))
@@ -23,8 +23,6 @@ FORMULA_GRIDS = ((2**10, 2**10), (2**11, 2**11))
 COUNTER_GRIDS = ((64, 64), (128, 128))
 FORMULA_TOLERANCE = 0.02
 EXPONENT_TOLERANCE = 0.15
-
-EXPONENTS = {"1": 0.0, "N": 1.0, "N log N": 1.0, "N√N": 1.5, "N²": 2.0, "N³": 3.0}
 
 
 def on_meta(candidate: Candidate, grid: Grid) -> tuple[Alone, Tensor]:
@@ -37,7 +35,7 @@ def on_meta(candidate: Candidate, grid: Grid) -> tuple[Alone, Tensor]:
 def counted_macs(candidate: Candidate, grid: Grid) -> int:
     """What torch's counter sees in one sequence."""
     model, x = on_meta(candidate, grid)
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.no_grad():
         return count_torch(model, x, {}).total
 
 
@@ -94,18 +92,6 @@ def growth_in_n(candidate: Candidate) -> str:
 def stated_cost(candidate: Candidate) -> str:
     """The cost in N that the attention was registered with; empty where it was not."""
     return getattr(getattr(candidate.build(), "attention_info", None), "cost", "")
-
-
-def stated_exponent(cost: str) -> float | None:
-    """ "O(N²)" → 2.0; None where the form is unknown. Factors without N do not matter."""
-    inside = re.fullmatch(r"O\((.*)\)", cost.strip())
-    if inside is None:
-        return None
-    for form, value in EXPONENTS.items():
-        if inside[1].replace("·", " ").split() == form.split():
-            return value
-    power = re.fullmatch(r"N(?:\^|\*\*)([\d.]+)", inside[1].strip())
-    return float(power[1]) if power else None
 
 
 def exponent(measure: Callable[[Grid], float], grids: tuple[Grid, Grid]) -> float:

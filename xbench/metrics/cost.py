@@ -1,22 +1,27 @@
 """What a model costs on paper: parameters and multiply–accumulates (MACs; FLOPs = 2 × MACs), counted without a run.
 
 No counter is right for every model, so the figure has two sources. Inside an attention the truth is the variant's own
-closed formula, ``macs(grid)``; everywhere else it is torch's ``FlopCounterMode``. fvcore and ptflops cross-check both,
-and each counter says which operations it met and has no rule for (see ``counters``). MACs are those of matrix products
-and convolutions, and of whatever else a closed formula includes; norms, activations, softmax and additions are not.
+closed formula, ``macs(grid)``; everywhere else it is torch's count, by the rules of its ``FlopCounterMode``. fvcore and
+ptflops cross-check both, and each counter says which operations it met and has no rule for (see ``counters``). MACs are
+those of matrix products and convolutions, and of whatever else a closed formula includes; norms, activations, softmax
+and additions are not.
 
-Everything happens on the meta device, on a copy of the model in evaluation mode: no tensor is ever allocated.
+Everything happens on the meta device, in evaluation mode: no tensor is ever allocated.
 """
 
 import copy
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from xbench.errors import UserError
-from xbench.metrics.counters import AttentionCall, Count, UncountedOp, count_fvcore, count_ptflops, count_torch
+from xbench.metrics.counters import Alone, AttentionCall, Count, UncountedOp, count_fvcore, count_ptflops, tally_torch
+from xbench.metrics.memory import resident_bytes
+from xbench.metrics.static import Footprint
 from xbench.models.layers import XFLayer
 
 # A formula or counter further than this from what it is compared with is named in ``Cost.disagreements``.
@@ -40,9 +45,9 @@ class Cost:
     ``attention_fvcore`` and ``attention_ptflops`` are what each counter saw inside the same modules (None without an
     attention of ours), and ``formula_agreement`` is attention_torch / attention_formula.
 
-    ``counters`` holds the whole-model MACs of "torch", "fvcore" and "ptflops", None where one failed, with the reason
-    in ``failures``; ``uncounted`` what each has no rule for; ``disagreements`` a sentence for each failure and for each
-    figure that differs by more than ``TOLERANCE``.
+    ``counters`` holds the whole-model MACs of "torch" and, where they were asked, of "fvcore" and "ptflops", None where
+    one failed, with the reason in ``failures``; ``uncounted`` what each has no rule for; ``disagreements`` a sentence
+    for each failure and for each figure that differs by more than ``TOLERANCE``.
     """
 
     params: int
@@ -63,59 +68,106 @@ def count_params(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count_cost(model: nn.Module, img_size: tuple[int, int], in_chans: int = 3) -> Cost:
-    """Counts a model that stands on the meta device, for one image of (height, width) pixels. Leaves it as it was.
+def count_cost(model: nn.Module, inputs: Tensor, *, cross_check: bool = True) -> Cost:
+    """Counts a model that stands on the meta device, for one input. Leaves it as it was.
 
-    fvcore and ptflops may fail on a model; that is part of the answer. Torch's count may not.
+    Args:
+        model: a whole model, one block of it, or an attention in ``counters.Alone``.
+        inputs: on the meta device: an image [1, 3, H, W], a map [1, C, h, w] for a block, [B, N, C] for an attention.
+        cross_check: also count by fvcore and ptflops, which takes several times as long. They may fail on a model;
+            that is part of the answer. Torch's count may not.
 
     Raises:
         CostError: the model is not on the meta device, torch cannot run it there, an attention's ``macs`` fails, or an
             attention counts as zero, by its formula or by torch.
         UserError: an attention refuses this number of tokens.
     """
-    if any(tensor.device.type != "meta" for tensor in (*model.parameters(), *model.buffers())):
-        raise CostError("the model must be on the meta device: build it under `with torch.device('meta')`")
-    counts: dict[str, Count | None] = {"torch": None, "fvcore": None, "ptflops": None}
-    failures = {}
-    # Without gradients nn.MultiheadAttention takes a fused kernel that every counter sees as nothing. On the meta
-    # device it keeps off that kernel anyway (torch 2.15); gradients make sure of it in other versions.
-    with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
-        # Importing fvcore and tracing warn of deprecated and data-dependent things that do not touch a count.
-        warnings.simplefilter("ignore")
-        try:
-            scratch = copy.deepcopy(model).eval()
-            attentions = {f"{name}.attn": m.attn for name, m in scratch.named_modules() if isinstance(m, XFLayer)}
-            dtype = next((p.dtype for p in scratch.parameters() if p.is_floating_point()), torch.get_default_dtype())
-            image = torch.empty(1, in_chans, *img_size, dtype=dtype, device="meta")
-            main = counts["torch"] = count_torch(scratch, image, attentions)
-        except UserError:
-            raise  # an attention that refuses this number of tokens says so itself
-        except Exception as error:
-            raise CostError(f"torch cannot count this model on the meta device: {_reason(error)}") from error
-        for name, count in (("fvcore", count_fvcore), ("ptflops", count_ptflops)):
-            try:
-                counts[name] = count(scratch, image, attentions)
-            except Exception as error:
-                failures[name] = _reason(error)
+    return survey(model, inputs, cross_check=cross_check)[0]
 
+
+def survey(model: nn.Module, inputs: Tensor, *, cross_check: bool = False) -> tuple[Cost, Footprint]:
+    """``count_cost`` and, from the same single forward, the predicted memory and traffic of inference on ``inputs``
+    (see ``static.predict`` for what the weights should be).
+
+    Raises:
+        CostError, UserError: as ``count_cost``.
+    """
+    if any(tensor.device.type != "meta" for tensor in (*model.parameters(), *model.buffers(), inputs)):
+        raise CostError("the model must be on the meta device: build it under `with torch.device('meta')`")
+    attentions = _attentions(model)
+    try:
+        # nn.MultiheadAttention has a fused kernel for inference that every counter sees as nothing; on the meta device
+        # it keeps off that kernel. Without gradients, so that nothing lives that inference would let go.
+        with torch.inference_mode(False), torch.no_grad(), _evaluating(model):
+            main, tally = tally_torch(model, inputs, attentions)
+    except UserError:
+        raise  # an attention that refuses this number of tokens says so itself
+    except Exception as error:
+        raise CostError(f"torch cannot count this model on the meta device: {_reason(error)}") from error
+    counts: dict[str, Count | None] = {"torch": main}
+    failures: dict[str, str] = {}
+    if cross_check:
+        others, failures = _count_others(model, inputs)
+        counts |= others
     formulas = [_formula(call, attentions[call.name]) for call in main.calls]
     known = [(formula, call.macs) for formula, call in zip(formulas, main.calls, strict=True) if formula is not None]
     formula = sum(stated for stated, _ in known) if known and len(known) == len(formulas) else None
     macs = main.total + sum(stated - counted for stated, counted in known)
     inside = {name: found.attention if found and main.calls else None for name, found in counts.items()}
-    return Cost(
+    cost = Cost(
         params=count_params(model),
         macs=macs,
         attention_formula=formula,
         attention_torch=inside["torch"],
-        attention_fvcore=inside["fvcore"],
-        attention_ptflops=inside["ptflops"],
+        attention_fvcore=inside.get("fvcore"),
+        attention_ptflops=inside.get("ptflops"),
         formula_agreement=main.attention / formula if formula else None,
         counters={name: found.total if found else None for name, found in counts.items()},
         failures=failures,
         uncounted={name: found.uncounted for name, found in counts.items() if found},
         disagreements=_disagreements(macs, formula, inside, counts, failures),
     )
+    return cost, tally.footprint(resident_bytes(model, inputs))
+
+
+def _attentions(model: nn.Module) -> dict[str, nn.Module]:
+    """The attentions of the contract in a model, by name."""
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, XFLayer):
+            found[f"{name}.attn".removeprefix(".")] = module.attn
+        elif isinstance(module, Alone):
+            found[f"{name}.attention".removeprefix(".")] = module.attention
+    return found
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, and each of its modules as it was afterwards."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, was in training.items():
+            module.training = was
+
+
+def _count_others(model: nn.Module, inputs: Tensor) -> tuple[dict[str, Count | None], dict[str, str]]:
+    """The counts by fvcore and ptflops, None where one fails, and why; of a copy, because tracing leaves its marks."""
+    counts: dict[str, Count | None] = {"fvcore": None, "ptflops": None}
+    failures = {}
+    with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+        # Importing fvcore and tracing warn of deprecated and data-dependent things that do not touch a count.
+        warnings.simplefilter("ignore")
+        scratch = copy.deepcopy(model).eval()
+        attentions = _attentions(scratch)
+        for name, count in (("fvcore", count_fvcore), ("ptflops", count_ptflops)):
+            try:
+                counts[name] = count(scratch, inputs, attentions)
+            except Exception as error:
+                failures[name] = _reason(error)
+    return counts, failures
 
 
 def _formula(call: AttentionCall, attention: nn.Module) -> int | None:

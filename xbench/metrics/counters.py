@@ -1,6 +1,7 @@
 """Three counters of multiply–accumulates (MACs), made to count the same thing on the meta device.
 
-What each calls a number, read in their sources: torch's ``FlopCounterMode`` counts FLOPs, two per multiply–accumulate.
+What each calls a number, read in their sources: the rules of torch's ``FlopCounterMode``, which ``static.Tally``
+applies, count FLOPs, two per multiply–accumulate.
 fvcore counts one "flop" per multiply–accumulate; its rules for norms, pooling and interpolation estimate elementwise
 work and are left out here. ptflops' ``aten`` back end counts MACs, and one more per element that a bias is added to.
 
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import flop_registry
+
+from xbench.metrics.static import Tally, tallying
 
 FVCORE_MAC_RULES = {
     "aten::_convolution",
@@ -99,20 +102,20 @@ class Count:
     calls: tuple[AttentionCall, ...] = ()
 
 
-def count_torch(model: nn.Module, image: Tensor, attentions: dict[str, nn.Module]) -> Count:
-    """Counts by torch's ``FlopCounterMode``. The caller keeps gradients enabled, see ``count_cost``."""
-    counter = FlopCounterMode(display=False)
-
-    def macs() -> int:
-        return counter.get_total_flops() // 2
-
-    # The counter decomposes what it has no rule for; the other mode stands outside it and sees the parts.
-    with _OpsSeen() as ops, counter, _watch(attentions, macs) as calls:
-        model(image)
-    return Count(macs(), sum(call.macs for call in calls), ops.without(flop_registry), tuple(calls))
+def count_torch(model: nn.Module, inputs: Tensor, attentions: dict[str, nn.Module]) -> Count:
+    """Counts by the rules of torch's ``FlopCounterMode``."""
+    return tally_torch(model, inputs, attentions)[0]
 
 
-def count_ptflops(model: nn.Module, image: Tensor, attentions: dict[str, nn.Module]) -> Count:
+def tally_torch(model: nn.Module, inputs: Tensor, attentions: dict[str, nn.Module]) -> tuple[Count, Tally]:
+    """The same, and all else that one forward tells on the meta device."""
+    with tallying() as tally, _watch(attentions, lambda: tally.macs) as calls:
+        model(inputs)
+    count = Count(tally.macs, sum(call.macs for call in calls), _without(tally.ops, flop_registry), tuple(calls))
+    return count, tally
+
+
+def count_ptflops(model: nn.Module, inputs: Tensor, attentions: dict[str, nn.Module]) -> Count:
     """Counts by the counting mode of ptflops' ``aten`` back end.
 
     ptflops' own entry point around that mode leaves hooks on the model, and prints an error instead of raising it.
@@ -125,17 +128,17 @@ def count_ptflops(model: nn.Module, image: Tensor, attentions: dict[str, nn.Modu
         return int(sum(counter.flop_counts["Global"].values()))
 
     with _OpsSeen() as ops, counter, _watch(attentions, macs) as calls:
-        model(image)
-    return Count(macs(), sum(call.macs for call in calls), ops.without(counter.all_ops), tuple(calls))
+        model(inputs)
+    return Count(macs(), sum(call.macs for call in calls), _without(ops.seen, counter.all_ops), tuple(calls))
 
 
-def count_fvcore(model: nn.Module, image: Tensor, attentions: dict[str, nn.Module]) -> Count:
+def count_fvcore(model: nn.Module, inputs: Tensor, attentions: dict[str, nn.Module]) -> Count:
     """Counts by fvcore's ``FlopCountAnalysis``, which reads a ``torch.jit`` trace of the model."""
     from fvcore.nn import FlopCountAnalysis
     from fvcore.nn.flop_count import _DEFAULT_SUPPORTED_OPS
 
     # A rule that is set to None stays in force, contrary to fvcore's documentation; so start from none.
-    analysis = FlopCountAnalysis(model, (image,)).clear_op_handles()
+    analysis = FlopCountAnalysis(model, (inputs,)).clear_op_handles()
     analysis.set_op_handle(**{op: rule for op, rule in _DEFAULT_SUPPORTED_OPS.items() if op in FVCORE_MAC_RULES})
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     with _TraceableConvolutions():
@@ -171,7 +174,7 @@ def _watch(attentions: dict[str, nn.Module], macs: Callable[[], int]) -> Iterato
 
 
 class _OpsSeen(TorchDispatchMode):
-    """Keeps the operations that run, but for views and data movement: operation → [calls, output elements]."""
+    """Keeps the operations that run, but for views: operation → [calls, output elements]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -179,17 +182,17 @@ class _OpsSeen(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        packet = func.overloadpacket
-        if not func.is_view and packet.__name__ not in DATA_MOVEMENT:
-            entry = self.seen.setdefault(packet, [0, 0])
+        if not func.is_view:
+            entry = self.seen.setdefault(func.overloadpacket, [0, 0])
             entry[0] += 1
             entry[1] += sum(leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
         return out
 
-    def without(self, rules: Any) -> tuple[UncountedOp, ...]:
-        """What was seen and is not in ``rules``, the most elements first."""
-        unknown = [(op, *entry) for op, entry in self.seen.items() if op not in rules]
-        return tuple(UncountedOp(str(op), calls, elements) for op, calls, elements in sorted(unknown, key=_elements))
+
+def _without(seen: dict[Any, list[int]], rules: Any) -> tuple[UncountedOp, ...]:
+    """The operations that compute something and are not in ``rules``, the most output elements first."""
+    unknown = [(op, *entry) for op, entry in seen.items() if op not in rules and op.__name__ not in DATA_MOVEMENT]
+    return tuple(UncountedOp(str(op), calls, elements) for op, calls, elements in sorted(unknown, key=_elements))
 
 
 def _elements(entry: tuple[Any, int, int]) -> int:

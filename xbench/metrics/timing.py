@@ -9,7 +9,7 @@ import gc
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -38,13 +38,17 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class Block:
-    """Seconds and minor page faults per iteration; involuntary switches, stolen and stalled seconds of the block."""
+    """Seconds and minor page faults per iteration; involuntary switches, stolen and stalled seconds of the block.
+
+    ``parts``: seconds per iteration of each part of the step, where it has such.
+    """
 
     seconds: float
     faults: float
     involuntary_switches: int
     steal_seconds: float
     stall_seconds: float
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 def run(step: Callable[[], object], iterations: int) -> tuple[float, float]:
@@ -82,10 +86,15 @@ def warm_up(step: Callable[[], object], seconds: float, at_least: int) -> WarmUp
     return WarmUp(times[0], recent, len(times), block_iterations, settled or (steady and len(times) < 4))
 
 
-def measure_block(step: Callable[[], object], warm: WarmUp) -> Block:
-    """Times one block with garbage collection off."""
+def measure_block(step: Callable[[], object], warm: WarmUp, parts: dict[str, float] | None = None) -> Block:
+    """Times one block with garbage collection off.
+
+    ``parts``: where the step adds up the seconds of its parts (``TrainingStep.parts``); starts from zero here.
+    """
+    parts = {} if parts is None else parts
     if warm.seconds < CACHE_WARM_SECONDS:
         run(step, 1)
+    parts.update(dict.fromkeys(parts, 0.0))
     switches, steal, stall = _interference()
     gc.disable()
     try:
@@ -93,7 +102,8 @@ def measure_block(step: Callable[[], object], warm: WarmUp) -> Block:
     finally:
         gc.enable()
     after_switches, after_steal, after_stall = _interference()
-    return Block(seconds, faults, after_switches - switches, after_steal - steal, after_stall - stall)
+    each = {part: total / warm.block_iterations for part, total in parts.items()}
+    return Block(seconds, faults, after_switches - switches, after_steal - steal, after_stall - stall, each)
 
 
 def device_seconds(step: Callable[[], object]) -> list[float]:

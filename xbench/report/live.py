@@ -1,4 +1,7 @@
-"""What a run shows while it runs, on standard error: a live panel on a terminal, plain lines elsewhere."""
+"""What a run shows while it runs, on standard error: a live panel on a terminal, plain lines elsewhere.
+
+Of a study with few cases every exact figure is shown as it comes; of a sweep, how many cases have theirs.
+"""
 
 import time
 from typing import Any
@@ -10,9 +13,14 @@ from rich.text import Text
 
 from xbench.metrics import METRICS
 from xbench.records import Record
+from xbench.report.conditions import Conditions, conditions_line, in_words
 from xbench.report.numbers import show_count, show_interval, show_number, show_seconds
-from xbench.study import Case, Study, show_img_size
+from xbench.study import Case, Study
 from xbench.watch import Progress
+
+FEW_CASES = 12  # up to which every figure and every failure gets a line of its own
+SHOWN = 6  # comparison groups in the panel: those that advanced last
+STAGES = {"static": "figures on paper", "exact": "figures of a run"}
 
 
 class Display:
@@ -21,6 +29,12 @@ class Display:
     def __init__(self, study: Study, console: Console):
         self._study = study
         self._console = console
+        cases = list(study.cases())
+        words = [in_words(case.conditions) for case in cases]
+        self._alike = {key for key in words[0] if key != "extent" and len({own[key] for own in words}) == 1}
+        self._cases = sum(not case.arm.control for case in cases)
+        self._done: dict[str, set[str]] = {stage: set() for stage in STAGES}
+        self._failed = 0
         self._began = time.monotonic()
         self._doing = "starting"
         self._progress: dict[str, Progress] = {}
@@ -39,9 +53,10 @@ class Display:
             self._live.stop()
 
     def doing(self, case: Case, what: str) -> None:
-        self._doing = f"{show_img_size(case.img_size)} px · {case.arm.label} · {what}"
+        self._doing = f"{self._where(case.conditions, case.arm.label)} · {what}"
 
     def advanced(self, progress: Progress) -> None:
+        self._progress.pop(str(progress.conditions), None)
         self._progress[str(progress.conditions)] = progress
         self._left, self._left_at = progress.seconds_left, time.monotonic()
         if not self._console.is_terminal:
@@ -52,28 +67,59 @@ class Display:
             self._say(f"{case.arm.label} is {what}: {text}")
 
     def recorded(self, records: list[Record]) -> None:
+        few = self._cases <= FEW_CASES
+        ended: set[str] = set()
         for record in records:
-            if record.case and record.status != "ok" and record.metric == records[0].metric:
-                self._say(f"{self._where(record)}: {record.status}: {record.reason}")
-            elif record.case and METRICS[record.metric].exact and record.samples:
-                self._say(f"{self._where(record)}: {METRICS[record.metric].label} {_exact(record)}")
+            if not record.case:
+                continue
+            where = self._where(record.case, record.case["arm"])
+            if record.status != "ok" and where not in ended:
+                ended.add(where)
+                self._end(f"{where}: {record.status}: {record.reason}")
+            elif few and METRICS[record.metric].exact and record.samples:
+                self._say(f"{where}: {METRICS[record.metric].label} {_exact(record)}")
+        if not few:
+            self._count(records)
+
+    def _end(self, line: str) -> None:
+        self._failed += 1
+        if self._failed <= FEW_CASES:
+            self._say(line)
+        elif self._failed == FEW_CASES + 1:
+            self._say("What else fails stands in the report.")
+
+    def _count(self, records: list[Record]) -> None:
+        """Says of each stage how far it is, on a terminal in the panel, elsewhere at every tenth of the cases."""
+        for stage, done in self._done.items():
+            before = len(done)
+            done |= {
+                str(r.case) for r in records if r.case and METRICS[r.metric].how == stage and not r.case["control"]
+            }
+            tenths = [10 * count // self._cases for count in (before, len(done))]
+            if tenths[0] != tenths[1] and not self._console.is_terminal:
+                self._say(f"{self._stage(stage)} · {self._time()}")
+
+    def _stage(self, stage: str) -> str:
+        return f"{STAGES[stage]}: {len(self._done[stage]):,} of {self._cases:,} cases"
 
     def _say(self, line: str) -> None:
         self._console.print(Text(line, style="dim"), soft_wrap=True)
 
-    def _where(self, record: Record) -> str:
-        return f"{show_img_size(record.case['img_size'])} px · {record.case['arm']}"
+    def _where(self, conditions: Conditions, *rest: str) -> str:
+        """The extent and what else differs within the study."""
+        return " · ".join([conditions_line(conditions, but=self._alike), *rest])
 
     def _draw(self) -> Any:
-        lines = [Text(self._line(progress)) for progress in self._progress.values()]
+        many = self._cases > FEW_CASES
+        lines = [Text(self._stage(stage)) for stage, done in self._done.items() if many and 0 < len(done) < self._cases]
+        lines += [Text(self._line(progress)) for progress in list(self._progress.values())[-SHOWN:]]
         self._spinner.update(text=Text(f"{self._doing} · {self._time()}"))
         return Group(*lines, self._spinner)
 
     def _line(self, progress: Progress) -> str:
-        sizes = show_img_size(progress.conditions["img_size"])
         ratios = " · ".join(f"{label} {show_interval(times)}" for label, times in progress.ratios.items())
         against = f"speed × {self._study.against}: {ratios}" if ratios else "one arm"
-        return f"{sizes} px · launch {progress.launch} of {progress.planned} · {against}"
+        return f"{self._where(progress.conditions)} · launch {progress.launch} of {progress.planned} · {against}"
 
     def _time(self) -> str:
         now = time.monotonic()
@@ -85,4 +131,6 @@ class Display:
 
 def _exact(record: Record) -> str:
     value = record.samples[0]
-    return f"{show_number(value, 4)} MiB" if record.unit == "MiB" else show_count(value)
+    if record.unit == "MiB":
+        return f"{show_number(value, 4)} MiB"
+    return f"{value:,.0f}" if record.metric == "max_batch" else show_count(value)

@@ -50,6 +50,26 @@ def show_count(count: float) -> str:
     return f"{count:.0f}"
 
 
+def show_mib(mib: float) -> str:
+    """ "2,167" or, under 100, "42.7"."""
+    return f"{mib:,.0f}" if mib >= 100 else show_number(mib, 3)
+
+
+def show_share(share: Estimate) -> str:
+    """0.453 within 0.431 to 0.476 → "45% (43–48)"; "45% (?)" where no interval is known."""
+    if not math.isfinite(share.high - share.low):
+        return f"{share.value:.0%} (?)"
+    decimals = 1 if share.high - share.low < 0.01 else 0
+    low, high = (f"{100 * end:.{decimals}f}" for end in (share.low, share.high))
+    return f"{share.value:.{decimals}%} ({low}–{high})"
+
+
+def show_power(value: float, low: float, high: float) -> str:
+    """An exponent, which may be zero or negative: "1.87 (1.80 to 1.94)"; the bare value where no interval is known."""
+    span = f" ({low:.2f} to {high:.2f})" if math.isfinite(high - low) and high > low else ""
+    return f"{value:.2f}{span}"
+
+
 def show_seconds(seconds: float) -> str:
     """ "42 s" or "3 min 20 s"."""
     minutes, rest = divmod(round(seconds), 60)

@@ -1,25 +1,32 @@
-"""The tables: one definition of rows and columns, drawn on the terminal by rich and in Markdown."""
+"""The tables: one definition of rows and columns, drawn on the terminal by rich and in Markdown.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+A comparison under few conditions gets a table for each. A sweep gets one long table per level and direction, whose
+leading columns are the conditions that vary.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
 from rich import box
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from xbench.report.numbers import show_count, show_estimate, show_interval, show_number
+from xbench.report.conditions import HEADS, Conditions, conditions_line, settings, show_value, varying
+from xbench.report.numbers import show_count, show_estimate, show_interval, show_mib, show_number
 from xbench.results import Cell, Results
 from xbench.statistics import Estimate
-from xbench.study import show_img_size
+
+FEW = 4  # conditions that get a table each
 
 
 @dataclass(frozen=True)
 class Grid:
     """A table as text.
 
-    ``spans`` holds, by row, a text that stands in place of all cells but the first; ``notes`` are lines below it.
+    The first ``names`` columns name the row; where they repeat what stands above, all but the last are left blank when
+    drawn. ``spans`` holds, by row, a text that stands in place of all other cells; ``notes`` are lines below it.
     """
 
     title: str
@@ -27,27 +34,95 @@ class Grid:
     rows: list[list[str]]
     spans: dict[int, str]
     notes: tuple[str, ...] = ()
+    names: int = 1
+
+    def name(self, row: int) -> str:
+        """What the row is about, in one line."""
+        *where, arm = self.rows[row][: self.names]
+        heads = self.heads[: self.names - 1]
+        return ", ".join([*(f"{head} {text}" for head, text in zip(heads, where, strict=True)), arm])
+
+    def shortened(self, most: int) -> "Grid":
+        """The first rows, at most so many, cut between sets of conditions where that is possible."""
+        if len(self.rows) <= most:
+            return self
+        starts = [i for i in range(1, most + 1) if self.rows[i][: self.names - 1] != self.rows[i - 1][: self.names - 1]]
+        end = starts[-1] if starts else most
+        spans = {row: text for row, text in self.spans.items() if row < end}
+        left = f"… {len(self.rows) - end} more rows in report.md"
+        return replace(self, rows=self.rows[:end], spans=spans, notes=(left, *self.notes))
+
+
+# What an arm's row holds after its name: cells, a text in place of all of them, or None where it has no row.
+RowOf = Callable[[Conditions, str], list[str] | str | None]
+
+
+def make_grids(
+    results: Results,
+    places: Sequence[Conditions],
+    arms: Sequence[str],
+    heads: Sequence[str],
+    row_of: RowOf,
+    *,
+    title: str = "{}",
+    unsaid: Collection[str] = (),
+    notes_of: Callable[[Conditions, str], Sequence[str]] = lambda place, arm: (),
+) -> list[Grid]:
+    """A row per place and arm: a table for each place where there are few, else one whose first columns name it.
+
+    ``title`` takes the conditions that all rows share, but those that are ``unsaid`` because nothing depends on them.
+    Tables without rows are left out.
+    """
+    together = len(results.conditions) > FEW
+    keys = [key for key in varying(places) if key not in unsaid] if together else []
+    grids = []
+    for group in [places] if together else [[place] for place in places]:
+        rows: list[list[str]] = []
+        spans: dict[int, str] = {}
+        notes: dict[str, None] = {}
+        for place, arm in product(group, arms):
+            found = row_of(place, arm)
+            if isinstance(found, str):
+                spans[len(rows)] = found
+                found = [""] * len(heads)
+            if found is None:
+                continue
+            row = [*(show_value(place, key) for key in keys), results.marked(arm), *found]
+            # Places that differ only in what is unsaid say the same.
+            if not unsaid or row not in rows:
+                rows.append(row)
+                notes.update(dict.fromkeys(notes_of(place, arm)))
+        if rows:
+            alone = group[0]["level"] == "op"
+            named = ["N" if key == "extent" and alone else HEADS[key] for key in keys]
+            line = title.format(conditions_line(group[0], but=[*keys, *unsaid]))
+            grids.append(Grid(line, [*named, "arm", *heads], rows, spans, tuple(notes), len(keys) + 1))
+    return grids
 
 
 def result_grids(results: Results) -> list[Grid]:
-    """One table per set of conditions: an arm per row, the metrics as columns, ratios against the reference arm."""
-    return [_result_grid(results, conditions) for conditions in results.conditions]
+    """The figures: metrics as columns, ratios against the reference arm, the control as a row of its own."""
+    arms = [*results.arms, *([results.control] if results.control else [])]
+    return [grid for places in settings(results.conditions) for grid in _result_grids(results, places, arms)]
 
 
-def _result_grid(results: Results, conditions: dict[str, Any]) -> Grid:
-    columns = [column for name in results.metrics for column in COLUMNS[name] if _wanted(column, results)]
-    rows: list[list[str]] = []
-    spans: dict[int, str] = {}
-    for arm in [*results.arms, *([results.control] if results.control else [])]:
-        cells = {name: results.cell(conditions, arm, name) for name in results.metrics}
+def _result_grids(results: Results, places: list[Conditions], arms: list[str]) -> list[Grid]:
+    asked = [name for name in results.metrics if name in COLUMNS]
+    measured = [name for name in asked if any(results.cell(place, arm, name) for place in places for arm in arms)]
+    columns = [column for name in measured for column in COLUMNS[name] if _wanted(column, results)]
+
+    def row(place: Conditions, arm: str) -> list[str] | str | None:
+        cells = {name: results.cell(place, arm, name) for name in measured}
         if not any(cells.values()):
-            continue
+            return None
         failed = next((cell for cell in cells.values() if cell and cell.status != "ok"), None)
         if failed and not any(cell and cell.figure for cell in cells.values()):
-            spans[len(rows)] = f"{failed.status}: {failed.reason}"
-        name = results.marked(arm)
-        rows.append([name, *(_text(results, conditions, arm, column, cells[column.metric]) for column in columns)])
-    return Grid(conditions_line(conditions), ["arm", *(column.head for column in columns)], rows, spans)
+            return f"{failed.status}: {failed.reason}"
+        return [_text(results, place, arm, column, cells[column.metric]) for column in columns]
+
+    alone = places[0]["level"] == "op"
+    heads = ["seq/s" if alone and column.head == "img/s" else column.head for column in columns]
+    return make_grids(results, places, arms, heads, row)
 
 
 @dataclass(frozen=True)
@@ -61,11 +136,26 @@ class Column:
 
 
 # Heads of columns that a narrow terminal does without, the first to go first; report.md has them all.
-SPARED = ["params", "ms, batch 1", "latency ×", "device ms", "memory ×", "MACs", "in attention", "torch/formula"]
+SPARED = [
+    "params",
+    "predicted MiB",
+    "ms, batch 1",
+    "optimizer ms",
+    "latency ×",
+    "device ms",
+    "memory ×",
+    "forward ms",
+    "backward ms",
+    "MACs",
+    "in attention",
+    "torch/formula",
+]
 
+# By metric. Breakdown and limits are no columns: they have tables of their own.
 COLUMNS: dict[str, list[Column]] = {
     "params": [Column("params", "params", lambda e: show_count(e.value))],
     "macs": [Column("macs", "MACs", lambda e: show_count(e.value))],
+    "predicted_memory": [Column("predicted_memory", "predicted MiB", lambda e: show_mib(e.value))],
     "latency": [
         Column("latency", "ms, batch 1", show_estimate),
         Column("latency", "latency ×", show_interval, is_ratio=True),
@@ -74,14 +164,18 @@ COLUMNS: dict[str, list[Column]] = {
         Column("throughput", "img/s", show_estimate),
         Column("throughput", "speed ×", show_interval, is_ratio=True),
     ],
+    "forward_time": [Column("forward_time", "forward ms", show_estimate)],
+    "backward_time": [Column("backward_time", "backward ms", show_estimate)],
+    "optimizer_time": [Column("optimizer_time", "optimizer ms", show_estimate)],
     "device_time": [
         Column("device_time", "device ms", show_estimate),
         Column("device_time", "device ×", show_interval, is_ratio=True),
     ],
     "peak_memory": [
-        Column("peak_memory", "peak MiB", lambda e: f"{e.value:,.0f}" if e.value >= 100 else show_number(e.value, 3)),
-        Column("peak_memory", "memory ×", lambda e: f"{e.value:.2f}", is_ratio=True),
+        Column("peak_memory", "peak MiB", lambda e: show_mib(e.value)),
+        Column("peak_memory", "memory ×", lambda e: show_number(e.value, 3), is_ratio=True),
     ],
+    "max_batch": [Column("max_batch", "largest batch", lambda e: f"{e.value:,.0f}")],
 }
 
 
@@ -92,7 +186,7 @@ def _wanted(column: Column, results: Results) -> bool:
     return not column.is_ratio or (len(results.arms) > 1 and not repeats)
 
 
-def _text(results: Results, conditions: dict[str, Any], arm: str, column: Column, cell: Cell | None) -> str:
+def _text(results: Results, conditions: Conditions, arm: str, column: Column, cell: Cell | None) -> str:
     if cell is None:
         return ""
     if cell.figure is None:
@@ -107,47 +201,9 @@ def _text(results: Results, conditions: dict[str, Any], arm: str, column: Column
     return column.show(times) if results.trusted(conditions, column.metric) else f"void {column.show(times)}"
 
 
-def conditions_line(conditions: dict[str, Any]) -> str:
-    """ "1024 px · XFormer-s, patch 2 · batch 1 · fp32 · cpu, 2 threads" """
-    threads = conditions["threads"]
-    size = show_img_size(conditions["img_size"])
-    model = f"XFormer-{conditions['size']}, patch {conditions['patch_size']}"
-    where = f"{conditions['device']}, {threads} thread{'s' if threads > 1 else ''}"
-    return f"{size} px · {model} · batch {conditions['batch']} · {conditions['dtype']} · {where}"
-
-
-def cost_grids(results: Results, conditions: Sequence[dict[str, Any]]) -> list[Grid]:
-    """Under each of the conditions, the MACs of every arm by each counter, as a share of the main figure."""
-    heads = ["arm", "MACs", "in attention", "torch/formula", "torch", "fvcore", "ptflops"]
-    grids = []
-    for place in conditions:
-        cells = [(arm, results.cell(place, arm, "macs")) for arm in results.arms]
-        rows = [_cost_row(results.marked(arm), cell) for arm, cell in cells if cell and cell.figure]
-        if rows:
-            title = f"MACs at {show_img_size(place['img_size'])} px by each counter, as a share of the main figure"
-            found = [(results.marked(arm), cell.detail["disagreements"]) for arm, cell in cells if cell and cell.figure]
-            notes = tuple(f"{arm}: {sentence}." for arm, sentences in found for sentence in sentences)
-            grids.append(Grid(title, heads, rows, {}, notes))
-    return grids
-
-
-def _cost_row(arm: str, cell: Cell) -> list[str]:
-    assert cell.figure is not None
-    detail, macs = cell.detail, cell.figure.value
-    formula, counted = detail["attention_formula"], detail["attention_torch"]
-    attention = formula or counted
-    return [
-        arm,
-        show_count(macs),
-        show_count(attention) if attention else "–",
-        f"{counted / formula:.3f}" if formula and counted else "–",
-        *(f"{count / macs:.3f}" if count is not None else "failed" for count in detail["counters"].values()),
-    ]
-
-
 def rich_table(grid: Grid, width: int) -> Table:
     """The grid for a terminal of so many columns, without those it has no room for. Texts are literal, never markup."""
-    rows = [row for i, row in enumerate(grid.rows) if i not in grid.spans]
+    rows = _unrepeated([row for i, row in enumerate(grid.rows) if i not in grid.spans], grid.names - 1)
     shown = list(range(len(grid.heads)))
     for head in SPARED:
         needed = 2 + sum(2 + max(cell_len(line[i]) for line in [grid.heads, *rows]) for i in shown)
@@ -155,7 +211,7 @@ def rich_table(grid: Grid, width: int) -> Table:
             shown.remove(grid.heads.index(head))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i in shown:
-        table.add_column(grid.heads[i], justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(grid.heads[i], justify="left" if i == grid.names - 1 else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(row[i]) for i in shown))
     return table
@@ -163,10 +219,21 @@ def rich_table(grid: Grid, width: int) -> Table:
 
 def markdown_table(grid: Grid) -> str:
     """The grid as a GitHub table. Pipes and angle brackets in names are escaped."""
-    lines = [grid.heads, ["---"] + ["---:"] * (len(grid.heads) - 1)]
-    for i, row in enumerate(grid.rows):
-        lines.append(row if i not in grid.spans else [row[0], grid.spans[i], *[""] * (len(row) - 2)])
+    rules = ["---" if i == grid.names - 1 else "---:" for i in range(len(grid.heads))]
+    lines = [grid.heads, rules]
+    for i, row in enumerate(_unrepeated(grid.rows, grid.names - 1)):
+        left = len(row) - grid.names - 1
+        lines.append(row if i not in grid.spans else [*row[: grid.names], grid.spans[i], *[""] * left])
     return "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
+
+
+def _unrepeated(rows: Sequence[list[str]], leading: int) -> list[list[str]]:
+    """The rows with their leading cells blank where they are those of the row above."""
+    above = [[], *rows]
+    return [
+        [""] * leading + row[leading:] if row[:leading] == last[:leading] else row
+        for last, row in zip(above, rows, strict=False)
+    ]
 
 
 def _escape(text: str) -> str:

@@ -1,4 +1,7 @@
-"""What a finished run prints: tables, the answer in words, what to hold against it, and where everything lies."""
+"""What a finished run prints: the figures, the answer in words, what to hold against it, and where everything lies.
+
+The rest is in report.md: long tables, where the time goes, how it grows, how the counters agree.
+"""
 
 from pathlib import Path
 
@@ -7,20 +10,19 @@ from rich.text import Text
 
 from xbench.report.answers import answers, caveats
 from xbench.report.numbers import show_seconds
-from xbench.report.tables import cost_grids, result_grids, rich_table
+from xbench.report.tables import Grid, result_grids, rich_table
 from xbench.results import Results
+
+ROWS = 60  # of all tables together, about a screen or two
+LEAST = 10  # rows of a table that comes after many
 
 
 def show(results: Results, folder: Path, console: Console) -> None:
     """Prints it all to a terminal of the console's width; ``folder`` is where the run was saved."""
-    for grid in [*result_grids(results), *cost_grids(results, results.conditions[-1:])]:
-        console.print(Text(grid.title, style="bold"))
-        if len(grid.spans) < len(grid.rows):
-            console.print(rich_table(grid, console.width))
-        for row, text in grid.spans.items():
-            console.print(Text(f"  {grid.rows[row][0]}: {text}", style="red"))
-        for note in grid.notes:
-            console.print(Text(note))
+    left = ROWS
+    for grid in result_grids(results):
+        _show_grid(grid.shortened(max(left, LEAST)), console)
+        left -= len(grid.rows)
     console.print()
     for sentence in answers(results):
         console.print(Text(sentence, style="bold"))
@@ -36,3 +38,13 @@ def show(results: Results, folder: Path, console: Console) -> None:
             highlight=False,
         )
     console.print(Text(f"Records, report.md and plots: {folder}"), soft_wrap=True)
+
+
+def _show_grid(grid: Grid, console: Console) -> None:
+    console.print(Text(grid.title, style="bold"))
+    if len(grid.spans) < len(grid.rows):
+        console.print(rich_table(grid, console.width))
+    for row, text in grid.spans.items():
+        console.print(Text(f"  {grid.name(row)}: {text}", style="red"))
+    for note in grid.notes:
+        console.print(Text(note))

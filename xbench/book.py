@@ -1,0 +1,154 @@
+"""The records of one run: what the ledger already held for its study, and what the run adds, kept at once."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from xbench.errors import UserError
+from xbench.identity import case_key, forget_sources, provenance
+from xbench.metrics import METHODS, METRICS
+from xbench.process import ArmError
+from xbench.records import Ledger, Record
+from xbench.results import Results
+from xbench.study import Case, Study
+from xbench.watch import Clock, Observer
+
+
+class Book:
+    """Makes and keeps records.
+
+    Args:
+        policy: by metric, or by how it is found ("static", "exact", "timed"), whatever else decides a figure: the
+            environment of the workers, the inputs, the pace.
+
+    Attributes:
+        records: what the study has so far, held and new.
+        notes: by attention, what is to be known of it: why it is "unverified", how it was "adapted".
+    """
+
+    def __init__(self, study: Study, ledger: Ledger, observer: Observer, policy: dict[str, dict[str, Any]]):
+        self.study = study
+        self.records: list[Record] = []
+        self.notes: dict[str | None, dict[str, str]] = {}
+        self.run_id = uuid.uuid4().hex[:12]
+        self._ledger = ledger
+        self._observer = observer
+        self._policy = policy
+        forget_sources()
+        self._keys = {(case, name): self._key(case, name) for case in study.cases() for name in study.metrics_of(case)}
+        self._done: set[tuple[str, str]] = set()  # (arm, key)
+        self._held: dict[str, list[Record]] = {}
+        for record in ledger.read():
+            if record.status == "ok" and record.case:
+                self._held.setdefault(record.key, []).append(record)
+
+    def _key(self, case: Case, metric: str) -> str:
+        return case_key(case, metric, self._policy.get(metric) or self._policy[METRICS[metric].how])
+
+    def take_over(self, case: Case, how: Iterable[str]) -> list[Record]:
+        """What an earlier run left for the case, of the metrics found in these ways, now among ``records``."""
+        found = [record for name in self._names(case, how) for record in self._held_for(case, name)[-1:]]
+        self.add(found)
+        return found
+
+    def has_run(self, case: Case) -> bool:
+        """Whether an earlier run timed the case."""
+        return any(self._held_for(case, name) for name in self._names(case, ["timed"]))
+
+    def held_launches(self, cases: list[Case]) -> list[list[Record]]:
+        """Launches of earlier runs that every one of the cases finished: only then are their samples paired."""
+        asked = [(case, name) for case in cases for name in self._names(case, ["timed"])]
+        launches: dict[tuple[str, int], list[Record]] = {}
+        for case, name in asked:
+            for record in self._held_for(case, name):
+                launches.setdefault((record.run, record.launch), []).append(record)
+        return [held for held in launches.values() if len({(r.case["arm"], r.metric) for r in held}) == len(asked)]
+
+    def _held_for(self, case: Case, name: str) -> list[Record]:
+        return [r for r in self._held.get(self._keys[case, name], []) if r.case["arm"] == case.arm.label]
+
+    def _names(self, case: Case, how: Iterable[str]) -> list[str]:
+        return [name for name in self.study.metrics_of(case) if METRICS[name].how in how]
+
+    def missing(self, case: Case, how: Iterable[str]) -> list[str]:
+        """Metrics of the case, of those found in these ways, that ``records`` do not have yet."""
+        names = self._names(case, how)
+        return [name for name in names if (case.arm.label, self._keys[case, name]) not in self._done]
+
+    def add(self, records: list[Record]) -> None:
+        """Takes records for the study's that the ledger already holds."""
+        self.records += records
+        self._done.update((record.case["arm"], record.key) for record in records if record.case)
+
+    def check_unchanged(self, cases: list[Case]) -> None:
+        """Figures of different code must not be taken for the same.
+
+        Raises:
+            UserError: a source file was edited since the run began.
+        """
+        forget_sources()
+        if any(self._key(case, name) != self._keys[case, name] for case in cases for name in self._names(case, METHODS)):
+            raise UserError("the code was changed while it was being measured. Run again; what is finished is kept.")
+
+    def record(
+        self,
+        case: Case,
+        metric: str,
+        samples: list[float],
+        detail: dict[str, Any] | None = None,
+        launch: int = 0,
+        heat: int = 0,
+    ) -> Record:
+        """A record of the case, not kept yet."""
+        return Record(
+            run=self.run_id,
+            study=self.study.name,
+            key=self._keys[case, metric],
+            case=case.flat(),
+            metric=metric,
+            unit=METRICS[metric].unit,
+            against=self.study.against,
+            samples=samples,
+            detail={**(detail or {}), **self.notes.get(case.arm.attn, {})},
+            launch=launch,
+            heat=heat,
+            **provenance(case.device, case.arm.attn),
+        )
+
+    def keep(self, records: list[Record]) -> None:
+        """Writes the records down, then shows them.
+
+        Raises:
+            UserError: the ledger cannot be written.
+        """
+        self.add(records)
+        self._ledger.append(records)
+        self._observer.recorded(records)
+
+    def end(self, case: Case, why: ArmError) -> None:
+        """Records that the case gives no more figures: one record per metric that is still to come."""
+        exact = self.missing(case, ["static", "exact"])
+        lost = [self.record(case, name, []) for name in [*exact, *self._names(case, ["timed"])]]
+        self.keep([replace(record, status=why.status, reason=why.reason) for record in lost])
+
+    def keep_overhead(self, clock: Clock) -> None:
+        """Records where the time of the run went until now."""
+        detail = {"total_seconds": clock.total, "start_seconds": clock.start, "model_seconds": clock.model}
+        record = Record(
+            run=self.run_id,
+            study=self.study.name,
+            key="",
+            case={},
+            metric="overhead",
+            unit="share",
+            samples=[clock.overhead],
+            detail=detail,
+            **provenance(self.study.device),
+        )
+        self.keep([record])
+
+    def results(self) -> Results:
+        """What the records so far say, with the arms in the order asked for."""
+        return Results(self.records, [arm.label for arm in self.study.arms], self.study.against)
+

@@ -1,0 +1,131 @@
+"""What bounds the speed: the share of the time that the attention has, and the machine's own limits.
+
+The second is the roofline of Williams, Waterman and Patterson (Communications of the ACM 52, 2009): a program cannot go
+faster than the machine multiplies, nor faster than it moves the bytes that the work needs.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from xbench.records import Record
+from xbench.results import Results
+from xbench.statistics import Estimate, estimate, launch_logs, over_launches, share_over_launches
+from xbench.sweeps import Conditions
+
+ATTENTION = "attention"
+COMPONENTS = (ATTENTION, "MLP", "convolutions", "norms", "unfold/fold", "other")
+
+
+def shares(results: Results, conditions: Conditions, arm: str) -> dict[str, Estimate]:
+    """By component, its share of the time of an instrumented forward; empty where that was not measured.
+
+    The share of a launch is the median over its iterations, so the shares add up to 1 only nearly. The interval is over
+    launches, between 0 and 1.
+    """
+    found: dict[str, dict[tuple[Any, ...], float]] = {}
+    records = results.measured(conditions, arm, "breakdown")
+    for record in records:
+        for component, times in record.detail["parts"].items():
+            parts = [part / total for part, total in zip(times, record.samples, strict=True)]
+            found.setdefault(component, {})[record.run, record.launch, record.heat] = median(parts)
+    whole = {(record.run, record.launch, record.heat): 0.0 for record in records}
+    names = [name for name in COMPONENTS if name in found] + [name for name in found if name not in COMPONENTS]
+    return {name: share_over_launches({**whole, **found[name]}) for name in names}
+
+
+def ceiling(results: Results, conditions: Conditions, arm: str) -> Estimate | None:
+    """How many times as fast the model would be if its attention took no time: 1 / (1 − its share), Amdahl's law.
+
+    None where the time by component was not measured or there is no attention in it. Infinite where nothing else is.
+    """
+    share = shares(results, conditions, arm).get(ATTENTION)
+    if share is None:
+        return None
+    value, low, high = (1 / (1 - x) if x < 1 else math.inf for x in (share.value, share.low, share.high))
+    return Estimate(value, math.nan if math.isnan(share.low) else low, high, share.launches)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the machine itself does, measured in the same run.
+
+    ``macs_per_second`` in a large matrix product; ``copy_bytes_per_second`` read and written, in a large copy.
+    """
+
+    macs_per_second: Estimate
+    copy_bytes_per_second: Estimate
+
+
+def limits(results: Results, conditions: Conditions) -> Limits | None:
+    """The machine's own limits under these conditions; None where they were not measured."""
+    found = _limits(results, conditions)
+    if not found:
+        return None
+    copies = {place: math.log(record.detail["copy_bytes_per_second"]) for place, record in found.items()}
+    return Limits(estimate({place: record.samples for place, record in found.items()}), over_launches(copies))
+
+
+def _limits(results: Results, conditions: Conditions) -> Mapping[tuple[str, int], Record]:
+    records = (record for arm in results.arms for record in results.measured(conditions, arm, "limits"))
+    return {(record.run, record.launch): record for record in records}
+
+
+@dataclass(frozen=True)
+class Attained:
+    """Where an arm stands under the machine's roof.
+
+    Attributes:
+        intensity: multiply–accumulates per byte that its operations read and write, each to memory and back.
+        macs_per_second: what it reaches, batches side by side with the other arms.
+        roof: the most that the machine could reach at that intensity: the smaller of its multiply–accumulates per
+            second and intensity times its bytes per second. Bytes that stay in a cache let an arm go beyond.
+        share: macs_per_second / roof, paired by launch.
+    """
+
+    intensity: float
+    macs_per_second: Estimate
+    roof: float
+    share: Estimate
+
+
+def attained(results: Results, conditions: Conditions, arm: str) -> Attained | None:
+    """Multiply–accumulates per second against the roof; for inference, since those of a training step are not counted.
+
+    None where throughput, limits, multiply–accumulates or traffic are missing.
+    """
+    machine = limits(results, conditions)
+    macs = results.cell(conditions, arm, "macs")
+    traffic = _traffic(results, conditions, arm)
+    speed = results.samples(conditions, arm, "throughput")
+    if machine is None or macs is None or macs.figure is None or not traffic or not speed:
+        return None
+    if conditions["direction"] != "inference":
+        return None
+    per_image = macs.figure.value
+    intensity = per_image * conditions["batch"] / traffic
+
+    def roof(macs_per_second: float, bytes_per_second: float) -> float:
+        return min(macs_per_second, intensity * bytes_per_second)
+
+    reached = {launch: log + math.log(per_image) for launch, log in launch_logs(speed).items()}
+    roofs = {
+        launch: math.log(roof(median(record.samples), record.detail["copy_bytes_per_second"]))
+        for launch, record in _limits(results, conditions).items()
+    }
+    shares = {launch: log - roofs[launch] for launch, log in reached.items() if launch in roofs}
+    if not shares:
+        return None
+    top = roof(machine.macs_per_second.value, machine.copy_bytes_per_second.value)
+    return Attained(intensity, over_launches(reached), top, over_launches(shares))
+
+
+def _traffic(results: Results, conditions: Conditions, arm: str) -> float | None:
+    """Bytes that the operations of a batch read and write."""
+    for metric in ("predicted_memory", "macs"):
+        for record in results.measured(conditions, arm, metric):
+            if traffic := record.detail.get("traffic"):
+                return float(traffic)
+    return None

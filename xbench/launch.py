@@ -1,0 +1,149 @@
+"""One launch: fresh processes for the arms of a group, which take turns in random order, block by block.
+
+Arms that do not all fit into memory at once run in heats, each with the reference arm, so that every arm has been side
+by side with it.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+
+from xbench.crew import Bench, Crew
+from xbench.plan import Group
+from xbench.process import ArmError
+from xbench.records import Record
+from xbench.study import Case
+
+# Per launch: seconds after which warming an arm up ends in any case, and the least iterations; then the least and the
+# most rounds, and the seconds that decide between them.
+PACE: dict[str, tuple[Any, ...]] = {"warm_up": (5.0, 2), "rounds": (3, 40, 12.0)}
+QUICK_PACE: dict[str, tuple[Any, ...]] = {"warm_up": (1.0, 1), "rounds": (1, 10, 3.0)}
+MEMORY_SHARE = 0.9  # of the free memory: for one worker, and for all arms of a heat together
+PROCESS_BYTES = 400 * 2**20  # that a worker takes before it holds a model
+
+
+def heats(group: Group, against: str, free_bytes: int) -> list[list[Case]]:
+    """The open cases in as few heats as fit, each with the reference arm and its control.
+
+    A case that has no room even beside these two alone comes in a heat without a place, which ``fits`` refuses.
+    """
+    common = [case for case in group.open if case.arm.label == against or case.arm.control]
+    others = [case for case in group.open if case not in common]
+    found = [common]
+    for case in others:
+        if found[-1] != common and not _fits([*found[-1], case], group, against, free_bytes):
+            found.append(list(common))
+        found[-1] = [*found[-1], case]
+    return found
+
+
+def _fits(cases: Sequence[Case], group: Group, against: str, free_bytes: int) -> bool:
+    peaks = [group.peak_bytes.get(against if case.arm.control else case.arm.label, 0) for case in cases]
+    return cases[0].device != "cpu" or sum(peaks) + PROCESS_BYTES * len(cases) <= free_bytes
+
+
+class Launch:
+    """Measures the open cases of a group once."""
+
+    def __init__(self, bench: Bench, group: Group, number: int, quick: bool):
+        self._bench = bench
+        self._study = bench.book.study
+        self._group = group
+        self._number = number
+        self._pace = QUICK_PACE if quick else PACE
+        self._order = random.Random(f"{bench.book.run_id} {number}")
+
+    def run(self) -> None:
+        """Measures all heats and keeps their records, none of which is kept before all are there."""
+        began = time.monotonic()
+        free = int(psutil.virtual_memory().available * MEMORY_SHARE)
+        records: list[Record] = []
+        for heat, cases in enumerate(heats(self._group, self._study.against, free)):
+            if _fits(cases, self._group, self._study.against, free):
+                records += self._heat(heat, cases)
+            else:
+                self._refuse(cases[-1])
+        still = {case.arm.label for case in self._group.open}
+        self._bench.book.keep([record for record in records if record.case["arm"] in still])
+        self._group.launches = self._number
+        self._group.launch_seconds = time.monotonic() - began
+
+    def _refuse(self, case: Case) -> None:
+        self._group.open.remove(case)
+        reason = "no room beside the other arms, which take turns in one memory; measure it alone"
+        self._bench.book.end(case, ArmError("oom", reason))
+
+    def _heat(self, heat: int, cases: list[Case]) -> list[Record]:
+        batches = self._batches(cases[0])
+        warm: dict[Case, dict[int, dict[str, Any]]] = {case: {} for case in cases}
+        blocks: dict[Case, dict[int, list[dict[str, Any]]]] = {case: {b: [] for b in batches} for case in cases}
+        records: list[Record] = []
+        launch = f"launch {self._number}"
+        with Crew(self._bench, self._group, cases) as crew:
+            seconds, at_least = self._pace["warm_up"]
+            for batch in batches:
+                limits = {"seconds": seconds, "at_least": at_least}
+                for case, answer in crew.in_turn(
+                    f"{launch}: warming up", "warm_up", self._shuffled(crew), batch=batch, **limits
+                ):
+                    warm[case][batch] = answer
+            rounds = self._rounds(warm)
+            for turn in range(1, rounds + 1):
+                for batch in batches:
+                    doing = f"{launch}: round {turn} of {rounds}"
+                    for case, answer in crew.in_turn(doing, "block", self._shuffled(crew), batch=batch):
+                        blocks[case][batch].append(answer)
+            device = dict(crew.in_turn(f"{launch}: asking the device", "device", self._shuffled(crew)))
+            for case in crew.open:
+                records += self._block_records(case, heat, blocks[case], warm[case], device.get(case, {}))
+            for name in ("device_time", "breakdown", "limits"):
+                wanted = [case for case in self._shuffled(crew) if name in self._study.metrics_of(case)]
+                for case, answer in crew.in_turn(f"{launch}: {name.replace('_', ' ')}", name, wanted):
+                    records.append(self._record(case, heat, name, answer["samples"], answer["detail"]))
+        return records
+
+    def _batches(self, case: Case) -> list[int]:
+        """Batch sizes to time: latency is at batch 1, everything else at the case's own."""
+        metrics = set(self._study.metrics_of(case))
+        own = {"throughput", "forward_time", "backward_time", "optimizer_time"} & metrics
+        return list(dict.fromkeys(([case.batch] if own else []) + ([1] if "latency" in metrics else [])))
+
+    def _rounds(self, warm: dict[Case, dict[int, dict[str, Any]]]) -> int:
+        found = [answer for answers in warm.values() for answer in answers.values()]
+        low, high, seconds = self._pace["rounds"]
+        round_seconds = sum(answer["seconds"] * answer["block_iterations"] for answer in found)
+        return max(low, min(high, int(seconds / max(round_seconds, 1e-9))))
+
+    def _shuffled(self, crew: Crew) -> list[Case]:
+        return self._order.sample(crew.open, len(crew.open))
+
+    def _record(self, case: Case, heat: int, name: str, samples: list[float], detail: dict[str, Any]) -> Record:
+        return self._bench.book.record(case, name, samples, detail, launch=self._number, heat=heat)
+
+    def _block_records(
+        self, case: Case, heat: int, blocks: dict[int, list], warm: dict[int, dict], device: dict[str, Any]
+    ) -> list[Record]:
+        found = []
+        metrics = self._study.metrics_of(case)
+        for batch, taken in blocks.items():
+            seconds = [block["seconds"] for block in taken]
+            samples = {"throughput": [batch / s for s in seconds]} if batch == case.batch else {}
+            if batch == 1:
+                samples["latency"] = [1e3 * s for s in seconds]
+            for part in taken[0]["parts"]:
+                samples[f"{part}_time"] = [1e3 * block["parts"][part] for block in taken]
+            detail = {
+                "batch": batch,
+                "warm_up": warm[batch],
+                "measured_seconds": sum(seconds) * warm[batch]["block_iterations"],
+                "faults_per_iteration": max(block["faults"] for block in taken),
+                "involuntary_switches": sum(block["involuntary_switches"] for block in taken),
+                "steal_seconds": sum(block["steal_seconds"] for block in taken),
+                "stall_seconds": sum(block["stall_seconds"] for block in taken),
+                "device": device,
+            }
+            found += [self._record(case, heat, name, samples[name], detail) for name in metrics if name in samples]
+        return found

@@ -1,0 +1,72 @@
+"""Sweeps: conditions that differ only in how much there is to attend to, in pixels or in tokens."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from xbench.axes import show_img_size
+
+Conditions = dict[str, Any]
+STAGE_3_STRIDE = 8  # pixels a side of one position of the map that the XF block of stage 3 sees
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Conditions in the order of their extent.
+
+    Attributes:
+        conditions: one or more, equal in everything but the image size or the number of tokens.
+        fixed: what they have in common.
+        axis: "tokens" where the attention stands alone (level "op"), else "res".
+    """
+
+    conditions: list[Conditions]
+    fixed: Conditions
+    axis: Literal["tokens", "res"]
+
+    @property
+    def ends(self) -> list[Conditions]:
+        """The smallest and the largest; one where there is only one."""
+        return [self.conditions[0], *self.conditions[1:][-1:]]
+
+
+def extent(conditions: Conditions) -> float:
+    """How much there is to attend to: tokens at level "op", else pixels (h · w), to which N is proportional."""
+    if conditions["level"] == "op":
+        return float(conditions["tokens"])
+    height, width = conditions["img_size"]
+    return float(height * width)
+
+
+def tokens_of(conditions: Conditions) -> int:
+    """N, the tokens of one sequence; at the levels "block" and "model" those of stage 3, the most in the model."""
+    if conditions["level"] == "op":
+        return int(conditions["tokens"])
+    sides = (math.ceil(side / STAGE_3_STRIDE) for side in conditions["img_size"])
+    rows, cols = (math.ceil(side / conditions["patch_size"]) for side in sides)
+    return rows * cols
+
+
+def show_extent(conditions: Conditions) -> str:
+    """ "4,096 tokens" at level "op", else "1024" or "512x1024", in pixels."""
+    if conditions["level"] == "op":
+        return f"{conditions['tokens']:,} tokens"
+    return show_img_size(conditions["img_size"])
+
+
+def axis_value(extent: float, axis: str) -> float:
+    """An extent as it stands on the axis of a plot: tokens, or pixels a side of the square with as many pixels."""
+    return extent if axis == "tokens" else math.sqrt(extent)
+
+
+def find_sweeps(places: Iterable[Conditions]) -> list[Sweep]:
+    """Every set of conditions in exactly one sweep, which may be of length one; in the order of first occurrence."""
+    groups: dict[str, tuple[Conditions, list[Conditions]]] = {}
+    for conditions in places:
+        fixed = {key: value for key, value in conditions.items() if key not in ("img_size", "tokens")}
+        groups.setdefault(str(sorted(fixed.items())), (fixed, []))[1].append(conditions)
+    return [
+        Sweep(sorted(found, key=extent), fixed, "tokens" if fixed["level"] == "op" else "res")
+        for fixed, found in groups.values()
+    ]
