@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import traceback
 
 import torch
 from torch import Tensor, nn
@@ -73,4 +74,13 @@ class Refuses(Faulty):
 class PrintsALot(Faulty):
     def fail(self, x):
         print('{"result": "not the protocol"}' * 1000, flush=True)
+        return self.proj(x)
+
+
+class RefusesInstruments(Faulty):
+    """Fails where its time is taken apart, and nowhere else."""
+
+    def fail(self, x):
+        if any(call.filename.endswith("breakdown.py") for call in traceback.extract_stack()):
+            raise RuntimeError("planted")
         return self.proj(x)

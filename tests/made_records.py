@@ -1,13 +1,15 @@
-"""Records as a run would leave them, made by a model of cost whose exponents and crossovers are known."""
+"""Records as a run would leave them: with samples written out, or made by a model of cost whose exponents and
+crossovers are known."""
 
 import random
 from dataclasses import dataclass
 
 from xbench.metrics import METRICS
 from xbench.records import Record
+from xbench.sweeps import tokens_of
 
-COMPONENTS = ("attention", "MLP", "convolutions", "norms", "unfold/fold", "other")
 WARM = {"settled": True, "block_iterations": 1}
+DETAIL = {"batch": 1, "warm_up": WARM, "measured_seconds": 1.0, "steal_seconds": 0.0, "stall_seconds": 0.0}
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,8 @@ class MadeArm:
     """Attention takes ``cost`` · N^``power`` seconds, the rest of the model ``REST`` · N."""
 
     label: str
-    power: float
-    cost: float
+    power: float = 1.0
+    cost: float = 6e-6
     attn: str = "mhsa"
     mode: str = "eager"
     control: bool = False
@@ -36,16 +38,10 @@ def place(res=1024, **fields):
     return found | {"dtype": "fp32", "device": "cpu", "threads": 2} | fields
 
 
-def tokens(conditions) -> int:
-    """N of stage 3."""
-    if conditions["tokens"]:
-        return conditions["tokens"]
-    height, width = conditions["img_size"]
-    return (height // 8 // conditions["patch_size"]) * (width // 8 // conditions["patch_size"])
-
-
-def make(arm: MadeArm, conditions, metric: str, samples, launch=0, **fields) -> Record:
-    """One record, against "mhsa"."""
+def make(arm: str | MadeArm, conditions, metric: str, samples, launch=0, **fields) -> Record:
+    """One record, against "mhsa". A name stands for an arm with the attention of that name, against "a"."""
+    against = "a" if isinstance(arm, str) else "mhsa"
+    arm = MadeArm(arm, attn=arm) if isinstance(arm, str) else arm
     case = {
         "arm": arm.label,
         "attn": arm.attn,
@@ -54,12 +50,19 @@ def make(arm: MadeArm, conditions, metric: str, samples, launch=0, **fields) -> 
         "control": arm.control,
         **conditions,
     }
-    return Record("r", "s", "k", case, metric, METRICS[metric].unit, "mhsa", launch, samples=list(samples), **fields)
+    known = {"run": "r", "study": "s", "key": "k", "against": against, "unit": METRICS[metric].unit, "detail": DETAIL}
+    return Record(**known | fields, case=case, metric=metric, launch=launch, samples=list(samples))
+
+
+def launches(arm: str | MadeArm, values, conditions=None, metric="throughput", **fields) -> list[Record]:
+    """A record per value, each with three samples about it; at 64 pixels where no conditions are given."""
+    where = conditions or place(64)
+    return [make(arm, where, metric, [v, v * 1.01, v * 0.99], i, **fields) for i, v in enumerate(values, start=1)]
 
 
 def seconds(arm: MadeArm, conditions) -> dict[str, float]:
     """Of a batch, by component."""
-    n, batch = tokens(conditions), conditions["batch"]
+    n, batch = tokens_of(conditions), conditions["batch"]
     faster = (
         {"fp32": 1.0, "bf16": 0.6}[conditions["dtype"]] * (1 if arm.mode == "eager" else 0.7) / conditions["threads"]
     )
@@ -72,7 +75,7 @@ def seconds(arm: MadeArm, conditions) -> dict[str, float]:
 
 def exact(arm: MadeArm, conditions, metrics=("params", "macs", "predicted_memory", "peak_memory")) -> list[Record]:
     """Exact figures, MACs with a cross-check by all counters."""
-    n, batch = tokens(conditions), conditions["batch"]
+    n, batch = tokens_of(conditions), conditions["batch"]
     macs = int(5e10 * sum(seconds(arm, conditions | {"dtype": "fp32", "threads": 1, "batch": 1}).values()))
     activations = batch * (2000 * n + (40 * n * n if arm.power > 1 else 0))
     memory = {"resident": 22_000_000, "activations": activations, "total": 22_000_000 + activations}
@@ -98,7 +101,7 @@ def timed(arm: MadeArm, conditions, launches=6, rounds=5, noise=0.02, seed=0) ->
     for launch in range(1, launches + 1):
         factor = chance.gauss(1, noise)
         times = [whole * factor * chance.gauss(1, noise) * (3.2 if training else 1) for _ in range(rounds)]
-        detail = {"batch": batch, "warm_up": WARM, "measured_seconds": 1.0, "steal_seconds": 0.0, "stall_seconds": 0.0}
+        detail = DETAIL | {"batch": batch}
 
         def keep(metric, samples, launch=launch, detail=detail):
             found.append(make(arm, conditions, metric, samples, launch, detail=detail))

@@ -1,4 +1,4 @@
-"""Kills, hangs, fills and tears a small study in every way that happens, and writes down what was lost and measured again.
+"""Kills, hangs, fills and tears a small study in every way that happens, and says what was lost and measured again.
 
     python tests/survival_trials.py results/reports/survival.md
 
@@ -135,6 +135,20 @@ def worker_hangs(trial: Trial) -> str:
     return f"one worker stopped for ever, --time-limit 4: exit code {code}, row {sorted(lost)[0]}"
 
 
+def hung_and_killed(trial: Trial) -> str:
+    process = trial.start()
+    trial.wait_for(first_launch)
+    victims: list[psutil.Process] = []
+    while not victims:
+        victims = trial.workers()
+    victims[0].send_signal(signal.SIGSTOP)
+    process.kill()
+    trial.finish(process)
+    time.sleep(2)
+    assert not trial.workers(), "a stopped worker outlives its controller"
+    return "one worker stopped for ever, then kill -9 of the controller; no worker was left"
+
+
 def disk_full(trial: Trial) -> str:
     limit = 20_000
 
@@ -160,10 +174,20 @@ def two_at_once(trial: Trial) -> str:
     codes = [trial.finish(process) for process in processes]
     assert codes == [0, 0], codes
     runs = {record["run"] for record in trial.records()}
-    return f"two runs into one folder at once: exit codes {codes}, {len(trial.records())} records of {len(runs)} runs, all whole"
+    count = f"{len(trial.records())} records of {len(runs)} runs, all whole"
+    return f"two runs into one folder at once: exit codes {codes}, {count}"
 
 
-TRIALS = [controller_killed, worker_killed, both_killed, worker_hangs, disk_full, torn_line, two_at_once]
+TRIALS = [
+    controller_killed,
+    worker_killed,
+    both_killed,
+    worker_hangs,
+    hung_and_killed,
+    disk_full,
+    torn_line,
+    two_at_once,
+]
 
 
 @contextmanager

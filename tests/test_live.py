@@ -7,7 +7,9 @@ from made_records import LINEAR, QUADRATIC, exact, failed, place
 from rich.console import Console
 
 from xbench.report.live import Display
+from xbench.statistics import Estimate
 from xbench.study import make_study
+from xbench.watch import Progress
 
 
 def show(study, batches, width=200):
@@ -46,6 +48,24 @@ def test_failures_of_a_large_sweep_do_not_flood():
     lines = show(study, [failed(LINEAR, place(res), ("params", "macs", "peak_memory")) for res in sides])
     assert sum("oom" in line for line in lines) == 12
     assert any("stands in the report" in line for line in lines)
+
+
+def test_of_many_arms_a_launch_shows_the_extremes():
+    ratios = {
+        "xfa": Estimate(2.8, 2.7, 2.9, 3),
+        "linear": Estimate(0.63, 0.6, 0.66, 3),
+        "mhsa again": Estimate(1, 0.92, 1.09, 3),
+    }
+    lines = []
+    for attn in (["mhsa", "xfa", "linear"], ["mhsa", "xfa", "linear", "window", "xca"]):
+        study = make_study(attn, [512], metrics=["throughput"])
+        console = Console(file=io.StringIO(), width=200)
+        with Display(study, console) as display:
+            display.advanced(Progress(next(study.cases()).conditions, 3, 6, ratios, 60.0))
+        lines.append(console.file.getvalue())
+    few, many = lines
+    assert "xfa 2.80 (2.70–2.90)" in few or "xfa 2.8 (2.7–2.9)" in few
+    assert "slowest linear 0.63, fastest xfa 2.8, widest interval ±9%" in many
 
 
 def test_attentions_alone_are_named_by_their_tokens():

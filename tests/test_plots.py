@@ -19,6 +19,16 @@ def measure(arms, places, control=True):
     return records + [r for where in places if control for r in timed(CONTROL, where)]
 
 
+def many_arms():
+    arms = [QUADRATIC, *(MadeArm(f"arm-{i:02d}", 1 + i % 2, 1e-6 * (i + 1)) for i in range(24))]
+    places = [place(res) for res in (256, 512, 1024)]
+    return Results([r for where in places for arm in arms for r in timed(arm, where, launches=2, rounds=2)])
+
+
+def titles(figure):
+    return [axes.get_title(loc="left") for axes in figure.axes]
+
+
 def legend(figure):
     return [text.get_text().replace("\n  ", " ") for text in figure.legends[0].get_texts()]
 
@@ -46,7 +56,7 @@ def test_several_resolutions_become_lines_on_log_axes_and_a_failure_is_named():
     (axes,) = figure.axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert [text.get_text() for text in axes.get_xticklabels()] == ["256", "512", "1024"]
-    assert legend(figure) == ["mhsa (oom at 1024)", "xfa"]
+    assert legend(figure) == ["mhsa (oom at 1024 px)", "xfa"]
     assert plot(Results(timed(LINEAR, place())), "memory") is None
 
 
@@ -69,11 +79,9 @@ def test_levels_are_never_on_one_axis_and_rows_stay_short():
     assert max(axes.get_subplotspec().get_gridspec().ncols for axes in figure.axes) <= ACROSS
 
 
-@pytest.mark.parametrize("name", ["throughput", "speed", "scaling"])
+@pytest.mark.parametrize("name", ["throughput", "scaling"])
 def test_25_arms_can_be_told_apart_and_their_legend_hides_nothing(name):
-    arms = [QUADRATIC, *(MadeArm(f"arm-{i:02d}", 1 + i % 2, 1e-6 * (i + 1)) for i in range(24))]
-    places = [place(res) for res in (256, 512, 1024)]
-    results = Results([r for where in places for arm in arms for r in timed(arm, where, launches=2, rounds=2)])
+    results = many_arms()
     looks = {(s["color"], str(s["linestyle"])) for s in (style(results, arm) for arm in results.arms)}
     assert len(looks) == 25
     figure = plot(results, name)
@@ -98,7 +106,7 @@ def test_a_crossover_is_marked_with_its_interval():
     records = measure((QUADRATIC, slow_start), [place(tokens=n) for n in (256, 512, 2048, 4096)])
     figure = plot(Results(records), "speed")
     (text, control) = legend(figure)
-    at = re.match(r"xfa \(ahead from ([\d,]+) \(", text)
+    at = re.match(r"xfa \(ahead from N = ([\d,]+) \(", text)
     assert at
     assert float(at[1].replace(",", "")) == pytest.approx(1000, rel=0.1)
     assert "control" in control
@@ -111,7 +119,41 @@ def test_components_add_up_to_the_whole_and_the_attention_has_its_interval():
     whole = results.cell(results.conditions[0], "mhsa", "breakdown").figure.value
     assert sum(bar.get_width() for bar in bars(axes)[:6]) == pytest.approx(whole, rel=0.01)
     assert len(axes.containers) == 2 * 6 + 2, "an error bar for each arm's attention"
-    assert any("≤ 3.0" in text.get_text() for text in axes.texts)
+    assert any(re.search(r"× 3\.0\d \(3\.0\d–3\.0\d\)", text.get_text()) for text in axes.texts)
+    training = plot(Results(measure((QUADRATIC, LINEAR), [place(256, direction="training")])), "training")
+    assert len(training.axes[0].containers) == 2 * 3, "of parts that do not begin at 0 no error bars"
+
+
+def test_of_many_arms_the_ends_are_ranked_and_the_parts_are_shares():
+    results = many_arms()
+    figure = plot(results, "speed")
+    assert titles(figure) == ["256 px", "1024 px"]
+    for axes, where in zip(figure.axes, (place(256), place(1024)), strict=True):
+        ratios = [results.speed_ratio(where, label.get_text()).value for label in axes.get_yticklabels()]
+        assert len(ratios) == 24
+        assert ratios == sorted(ratios, reverse=True)
+    axes = plot(results, "breakdown").axes[0]
+    assert axes.get_xlabel().endswith("[%]")
+    assert sum(bar.get_width() for bar in bars(axes)[:6]) == pytest.approx(100)
+    assert max(axes.get_xticks()) == 100
+
+
+def test_every_number_of_threads_has_its_own_roof():
+    places = [place(res, threads=threads) for threads in (1, 2) for res in (512, 1024)]
+    compiled = MadeArm("compiled", 2.0, 2e-8, mode="compile")
+    figure = plot(Results(measure((QUADRATIC, LINEAR, compiled), places)), "roofline")
+    assert titles(figure) == ["1 thread", "2 threads"]
+    assert [label.partition(":")[0] for label in legend(figure)] == ["mhsa", "xfa", "roof"], "compiled arms have none"
+
+
+def test_where_the_control_failed_the_title_says_so():
+    records = measure((QUADRATIC, LINEAR), [place(256), place(512)], control=False)
+    records += timed(CONTROL, place(256)) + timed(MadeArm("mhsa again", 2.0, 4e-8, control=True), place(512))
+    results = Results(records)
+    assert titles(plot(results, "throughput")) == ["void at 512 px: control failed"]
+    assert titles(plot(results, "memory")) == [""], "exact figures need no control"
+    alone = Results([record for record in records if record.case["img_size"] == [512, 512]])
+    assert titles(plot(alone, "speed")) == ["void: control failed"]
 
 
 def test_names_that_mean_something_to_matplotlib_are_only_names():

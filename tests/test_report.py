@@ -2,11 +2,16 @@
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 from made_records import LINEAR, QUADRATIC, exact, failed, place, timed
 from rich.console import Console
 
+from xbench.forecast import Expected
+from xbench.records import Ledger
+from xbench.report.folder import remake_report, write_report
+from xbench.report.forecast import show_forecast
 from xbench.report.markdown import markdown_report
 from xbench.report.numbers import (
     show_count,
@@ -20,6 +25,7 @@ from xbench.report.numbers import (
 from xbench.report.terminal import show
 from xbench.results import Results
 from xbench.statistics import Estimate
+from xbench.study import make_study
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,9 @@ def test_report_links_and_says_how_to_run_again(tmp_path):
     records = [r for arm in (QUADRATIC, LINEAR) for r in exact(arm, place(512)) + timed(arm, place(512))]
     plots = [tmp_path / "plots" / name for name in ("cost.png", "breakdown.png")]
     text = markdown_report(Results(records), "Why?", "xbench compare", plots, tmp_path)
-    assert text.startswith("# Why?\n")
+    assert text.startswith("# Why?\n\n- ")
+    assert "At a glance" not in text, "two arms need no summary"
+    assert "## Again" not in markdown_report(Results(records), "Why?", "", [], tmp_path)
     assert "xbench compare" in text
     assert "| failed |" in text, "a counter that failed is shown as failed"
     places = [text.index(part) for part in ("![cost](plots/cost.png)", "## Where the time goes", "![breakdown](")]
@@ -72,5 +80,34 @@ def test_a_terminal_gets_the_first_rows_of_a_long_table(tmp_path):
     console = Console(width=100, record=True, file=io.StringIO())
     show(Results(records), tmp_path, console)
     text = console.export_text()
-    assert "… 37 more rows in report.md" in text
+    assert "Sorted by MACs at 1216 px" in text
     assert text.count("mhsa  ") <= 31
+    assert "All figures, intervals and exponents: report.md" in text
+
+
+def test_a_plan_is_one_table_and_one_line(capsys):
+    study = make_study(["mhsa", "xfa"], [256, 512, 1024], metrics=["macs", "predicted_memory"])
+    cases = list(study.cases())
+    expected = [Expected(case, 2**30, 10**9, 0.5) for case in cases[:-1]] + [Expected(cases[-1], reason="too large")]
+    show_forecast(study, expected, Console(width=100))
+    text = capsys.readouterr().out
+    assert text.count("predicted MiB") == 1
+    assert "1024 px, xfa: too large" in text
+    assert "6 cells, 1 impossible" in text
+
+
+def test_a_report_is_made_again_from_its_folder(tmp_path):
+    arms = (QUADRATIC, *(replace(LINEAR, label=f"xfa {i}") for i in range(7)))
+    records = [
+        r for res in (256, 1024) for arm in arms for r in exact(arm, place(res)) + timed(arm, place(res), launches=2)
+    ]
+    records = [replace(record, commit="abc" if record.launch < 2 else "def") for record in records]
+    Ledger(tmp_path / "records.jsonl").append(records)
+    saved = write_report(Results(records), "Why?", "xbench run it", ["speed"], tmp_path)
+    assert saved == [tmp_path / "plots" / "speed.png"]
+    assert remake_report(tmp_path) == saved, "the plots that were there"
+    text = (tmp_path / "report.md").read_text()
+    assert text.startswith("# Why?\n")
+    assert "## At a glance" in text
+    assert "## Again" not in text
+    assert "- commit: abc, def" in text

@@ -135,6 +135,15 @@ def test_what_newer_code_measured_again_stands(tmp_path):
     assert [run.launches for run in find_runs(tmp_path)] == [1]
 
 
+def test_a_folder_with_two_studies_is_one_run_however_it_is_read(tmp_path):
+    records = [throughput("a", 4.0), throughput("b", 2.0), throughput("c", 8.0, study="t")]
+    folder = write(tmp_path / "run", records)
+    frame = xbench.load(folder)
+    assert set(frame["study"]) == {"s, t"}
+    assert frame.drop(columns=["run", "study"]).equals(read_run(folder).frame)
+    assert frame.set_index("arm")["ratio"]["c"] == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [

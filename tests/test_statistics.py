@@ -45,7 +45,8 @@ def test_verdicts_follow_the_interval():
     assert verdict(Estimate(0.8, 0.7, 0.9, 6)) == "lower"
     assert verdict(Estimate(1.0, 0.97, 1.03, 6)) == "equal"
     assert verdict(Estimate(1.1, 0.9, 1.3, 6)) == "not shown"
-    assert verdict(Estimate(1.2, 1.1, 1.3, 6, doubtful=True)) == "not shown"
+    assert verdict(Estimate(1.2, 1.1, 1.3, 6, median=(0.9, 1.3))) == "not shown"
+    assert verdict(Estimate(1.02, 1.01, 1.03, 6, median=(0.99, 1.03))) == "equal", "doubt is of a difference"
     assert verdict(ratio({("r", 1): [2.0]}, {("r", 1): [1.0]})) == "not shown", "one launch shows nothing"
 
 
@@ -67,11 +68,15 @@ def test_only_what_both_arms_finished_is_paired():
         ratio({("r", 1): [1.0]}, {("r", 2): [1.0]})
 
 
-def test_mean_and_median_that_disagree_are_doubtful():
-    logs = [0.1 + 0.001 * i for i in range(9)] + [-2.0]
-    found = ratio({("r", i): [float(np.exp(x))] for i, x in enumerate(logs)}, {("r", i): [1.0] for i in range(10)})
-    assert not found.excludes(1.0)
+def test_a_difference_that_the_median_does_not_have_is_doubtful():
+    logs = [-0.01, -0.01, 0.2, 0.2, 0.2, 0.2, 0.3]
+    found = ratio({("r", i): [float(np.exp(x))] for i, x in enumerate(logs)}, {("r", i): [1.0] for i in range(7)})
+    assert found.differs
     assert found.doubtful
+    assert found.inverse.doubtful
+    assert verdict(found) == "not shown"
+    assert not Estimate(1.2, 1.1, 1.3, 6, median=(1.05, 1.4)).doubtful
+    assert not Estimate(1.2, 1.1, 1.3, 3).doubtful, "three launches have no such interval"
 
 
 def test_control_that_leaves_the_effect_fails():
@@ -93,7 +98,7 @@ def test_the_interval_of_the_median_is_the_one_of_scipy():
     median = stats.quantile_test(values, q=0.0, p=0.5).confidence_interval(0.95)
     mean = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (np.log(found.low), np.log(found.high)) == pytest.approx(tuple(mean))
-    assert found.doubtful == ((mean.low > 0 or mean.high < 0) != (median.low > 0 or median.high < 0))
+    assert np.log(found.median) == pytest.approx((median.low, median.high))
 
 
 def test_slopes_are_those_of_numpy_and_of_welch():

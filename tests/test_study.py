@@ -26,11 +26,14 @@ def test_a_case_survives_being_written_down():
 
 
 def test_an_attention_alone_has_tokens_and_the_rest_has_pixels():
-    study = make_study(["xfa", "mhsa"], [64], level=["op", "block", "model"], tokens=[64, 100], patch=[1, 2], quick=True)
+    study = make_study(
+        ["xfa", "mhsa"], [64], level=["op", "block", "model"], tokens=[64, 100], patch=[1, 2], quick=True
+    )
     places = [(group[0].level, group[0].img_size, group[0].tokens, group[0].patch_size) for group in study.groups()]
     assert places[:2] == [("op", None, 64, 1), ("op", None, 100, 1)]
     assert places[2:4] == [("block", (64, 64), None, 1), ("block", (64, 64), None, 2)]
     assert len(places) == 6
+    assert list(make_study(["xfa"], [256], level=["block"], patch=[16]).cases()), "stage 3 has room for it"
     assert make_study(["xfa"], level=["op"]).tokens == (64, 256, 1024, 4096, 16384, 65536)
 
 
@@ -52,6 +55,15 @@ def test_every_case_gives_what_has_a_meaning_for_it():
     assert {"forward_time", "backward_time", "optimizer_time", "throughput", "peak_memory"} <= set(training)
     assert not {"latency", "limits"} & set(training)
     assert given["xfa again", "model", "inference"] == ("latency", "throughput")
+
+
+def test_a_case_without_a_figure_is_none():
+    study = make_study(["xfa", "mhsa"], [64], direction=["inference", "training"], metrics=["backward_time"])
+    assert {case.direction for case in study.cases()} == {"training"}
+    alone = make_study(["xfa", "mhsa"], [64], metrics=["breakdown"])
+    assert [case.arm.label for case in alone.cases()] == ["xfa", "mhsa"], "nothing of it is paired: no control"
+    exact = make_study(["xfa", "mhsa"], [64], metrics=["predicted_memory", "latency"])
+    assert {case.arm.label: exact.metrics_of(case) for case in exact.cases()}["xfa again"] == ("latency",)
 
 
 def test_an_impossible_point_among_possible_ones_is_no_mistake():
@@ -101,12 +113,13 @@ def test_the_same_attention_twice_gets_two_names():
         ({"baseline": ["mobilevit_z"]}, "mobilevit_s"),
         ({"images": "/no/such/folder"}, "not a folder"),
         ({"tokens": ["64"]}, "needs --level op"),
-        ({"level": ["op"], "tokens": ["0"]}, "tokens must be from 1"),
+        ({"level": ["op"], "res": [], "tokens": ["0"]}, "tokens must be from 1"),
+        ({"level": ["op"]}, "tokens, neither a resolution nor patches"),
         ({"level": ["layer"]}, "unknown level 'layer'.*block, model, op"),
         ({"mode": ["compiled"]}, "Did you mean 'compile'"),
         ({"direction": ["train"]}, "Did you mean 'training'"),
         ({"metrics": ["backward_time"]}, "in training only"),
-        ({"metrics": ["breakdown"], "level": ["op"]}, "at level block and model only"),
+        ({"metrics": ["breakdown"], "level": ["op"], "res": []}, "at level block and model only"),
     ],
 )
 def test_bad_input_names_the_thing_and_what_is_allowed(asked, message):

@@ -19,6 +19,8 @@ def test_what_is_saved_is_loaded(tmp_path):
     text = (tmp_path / "new" / "compare.toml").read_text()
     assert "patch = [" in text
     assert "images" not in text, "defaults stay out"
+    with pytest.raises(UserError, match="is there already"):
+        save_study(asked, tmp_path / "new" / "compare.toml")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -39,6 +41,8 @@ def test_shipped_studies_load(path):
         ('attn = ["xfa"]', "no resolution"),
         ('attn = ["xfa"]\nres = [64]\nplots = ["sped"]', "unknown plot 'sped'"),
         ("attn = [", "is not a TOML file"),
+        ('attn = ["xfa"]\nres = [64]\ndtype = [16]', "dtype cannot hold 16"),
+        ('attn = ["xfa"]\nres = [[64]]', r"res cannot hold \[64\]"),
     ],
 )
 def test_a_bad_study_names_the_file_and_the_key(tmp_path, text, message):

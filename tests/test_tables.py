@@ -1,13 +1,22 @@
 """Tables: what stands in which row and column, on a terminal and in Markdown."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
 from made_records import CONTROL, LINEAR, QUADRATIC, MadeArm, exact, failed, make, place, timed
 from rich.console import Console
 
-from xbench.report.meaning_tables import cost_grids, exponent_grids, limit_grids, share_grids
+from xbench.report.meaning_tables import (
+    cost_grids,
+    crossover_grids,
+    exponent_grids,
+    limit_grids,
+    machine_lines,
+    share_grids,
+)
+from xbench.report.pivot import pivot_grids
 from xbench.report.tables import markdown_table, result_grids, rich_table
 from xbench.results import Results
 
@@ -50,10 +59,14 @@ def test_a_sweep_is_one_table_that_names_each_place_once():
     records = [r for where in places for arm in arms for r in exact(arm, where, ("params", "macs"))]
     (grid,) = result_grids(Results(records))
     assert grid.title == "XFormer-s · batch 1 · fp32 · cpu, 2 threads"
-    assert grid.heads[: grid.names] == ["px", "patch", "arm"]
-    assert [row[:3] for row in grid.rows[:3]] == [["256", "1", "mhsa"], ["256", "1", "xfa"], ["256", "2", "mhsa"]]
+    assert grid.heads[: grid.names] == ["input", "patch", "arm"]
+    assert [row[:3] for row in grid.rows[:3]] == [
+        ["256 px", "1", "mhsa"],
+        ["256 px", "1", "xfa"],
+        ["256 px", "2", "mhsa"],
+    ]
     lines = markdown_table(grid).splitlines()
-    assert [line.split("|")[1:4] for line in lines[2:4]] == [[" 256 ", " 1 ", " mhsa "], ["  ", "  ", " xfa "]]
+    assert [line.split("|")[1:4] for line in lines[2:4]] == [[" 256 px ", " 1 ", " mhsa "], ["  ", "  ", " xfa "]]
     cut = grid.shortened(5)
     assert len(cut.rows) == 4, "cut between places"
     assert cut.notes == ("… 8 more rows in report.md",)
@@ -65,7 +78,7 @@ def test_a_place_whose_first_arm_failed_still_has_its_name():
     records += failed(QUADRATIC, places[-1], ("macs",)) + exact(LINEAR, places[-1], ("macs",))
     (grid,) = result_grids(Results(records))
     (row,) = grid.spans
-    assert grid.name(row) == "px 2048, mhsa"
+    assert grid.name(row) == "2048 px, mhsa"
     assert "2048" in shown(grid, 100)
 
 
@@ -110,6 +123,51 @@ def test_the_roof_has_a_row_for_each_arm_that_was_timed():
     (grid,) = limit_grids(Results(records))
     assert column(grid, "arm") == ["mhsa", "xfa"]
     assert column(grid, "MACs per byte") == ["20.0", "20.0"]
+    assert "GMACs/s" in grid.heads
+    (line,) = machine_lines(Results(records))
+    assert re.fullmatch(
+        r"fp32 · cpu, 2 threads: 1\d\d\.\d GMACs/s \([\d.–]+\) in a matrix product, 1\d\.\d GB/s \([\d.–]+\) copied",
+        line,
+    )
+
+
+def test_a_pivot_ranks_the_arms_by_the_largest_size_and_says_why_a_cell_has_no_ratio():
+    sizes = (256, 384, 512, 768, 1024)
+    arms = (QUADRATIC, LINEAR, MadeArm("slow", 2.0, 4e-8), MadeArm("lost", 1.0, 1e-6))
+    void = MadeArm("mhsa again", 2.0, 4e-8, control=True)
+    records = [r for res in sizes for arm in arms[:3] for r in exact(arm, place(res)) + timed(arm, place(res))]
+    records += [r for res in sizes[:4] for r in exact(arms[3], place(res)) + timed(arms[3], place(res))]
+    records += failed(arms[3], place(1024), ("throughput", "peak_memory"), status="unsupported")
+    records += timed(CONTROL, place(256)) + timed(void, place(512))
+    (grid,) = pivot_grids(Results(records))
+    assert grid.heads == ["arm", "256 px", "512 px", "1024 px", "memory ×", "attn %"]
+    assert column(grid, "arm") == ["xfa", "mhsa", "slow", "lost", "mhsa again"]
+    by_arm = {row[0]: row[1:] for row in grid.rows}
+    assert by_arm["mhsa"][:4] == ["1", "1", "1", "1"]
+    assert by_arm["xfa"][1].startswith("void ")
+    assert by_arm["lost"][2:] == ["unsupported", "unsupported", ""]
+    assert by_arm["mhsa"][4] == "67"
+
+
+def test_a_pivot_of_figures_on_paper_compares_memory_least_first():
+    places = [place(res, patch_size=patch) for patch in (1, 2) for res in (256, 512)]
+    records = [r for where in places for arm in (QUADRATIC, LINEAR) for r in exact(arm, where)]
+    (grid,) = pivot_grids(Results(records))
+    assert grid.title.startswith("Memory as a multiple of mhsa's")
+    assert column(grid, "patch") == ["1", "1", "2", "2"]
+    assert column(grid, "arm") == ["xfa", "mhsa", "xfa", "mhsa"]
+
+
+def test_crossovers_stand_between_the_sizes_that_show_them():
+    slow_start = MadeArm("xfa", 1.0, 2e-5, attn="xfa")
+    places = [place(tokens=n) for n in (256, 512, 2048, 4096)]
+    (grid,) = crossover_grids(
+        Results([r for where in places for arm in (QUADRATIC, slow_start) for r in timed(arm, where)])
+    )
+    ((arm, becomes, near, interval, bracket),) = grid.rows
+    assert (arm, becomes, bracket) == ("xfa", "faster", "N = 512 and 2,048")
+    assert float(near.removeprefix("N = ").replace(",", "")) == pytest.approx(1000, rel=0.1)
+    assert "–" in interval
 
 
 def test_counters_are_compared_where_they_were_asked():

@@ -18,13 +18,14 @@ from xbench.report.markdown import markdown_report
 from xbench.report.plots import plot, save_plots
 from xbench.results import Results
 from xbench.runner import Runner
-from xbench.runs import RUNS
+from xbench.runs import LEDGER, RUNS
 from xbench.study import PLOTS, Study, make_study
 from xbench.watch import Limits
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
 
 @dataclass(repr=False)
 class Comparison:
@@ -112,8 +113,8 @@ def compare(
 def forecast(study: Study, folder: Path | None, limits: Limits | None = None) -> list[Expected]:
     """What ``measure`` would do, found on paper; nothing is written. What ``folder`` holds needs no measuring."""
     with tempfile.TemporaryDirectory() as scratch:
-        held = folder is not None and (folder / "records.jsonl").exists()
-        return Runner(study, Ledger(Path(folder if held and folder else scratch) / "records.jsonl"), limits=limits).forecast()
+        where = folder if folder is not None and (folder / LEDGER).exists() else Path(scratch)
+        return Runner(study, Ledger(where / LEDGER), limits=limits).forecast()
 
 
 def measure(
@@ -124,7 +125,7 @@ def measure(
     A run that is interrupted or can no longer write gives what it has, with the reason in ``error``.
     """
     folder = folder or _new_folder(study)
-    ledger = Ledger(folder / "records.jsonl")
+    ledger = Ledger(folder / LEDGER)
     error: BaseException | None = None
     with Display(study, console) as display:
         runner = Runner(study, ledger, display, limits)
@@ -146,7 +147,7 @@ def measure(
 def _write_report(comparison: Comparison, runner: Runner, command: str) -> None:
     folder = comparison.folder
     comparison.plots = save_plots(comparison.results, comparison.study.plots, folder / "plots")
-    runner.book.keep_overhead(runner.clock)
+    runner.book.keep_overhead(runner.clock, command)
     comparison.results = runner.results()
     text = markdown_report(comparison.results, comparison.study.question, command, comparison.plots, folder)
     (folder / "report.md").write_text(text, encoding="utf-8")

@@ -22,7 +22,7 @@ def parse_img_size(value: str | int | tuple[int, int]) -> tuple[int, int]:
         UserError: not of that form, or a side outside 32 to 16384 pixels.
     """
     sides = value if isinstance(value, tuple | list) else re.split(r"[x×]", str(value))
-    if len(sides) > 2:
+    if not 1 <= len(sides) <= 2:
         raise UserError(f"resolution '{value}': write one side (1024) or height x width (512x1024).")
     checked = [whole("resolution", side, MIN_IMG_SIZE, MAX_IMG_SIZE) for side in sides]
     return checked[0], checked[-1]

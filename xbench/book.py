@@ -38,35 +38,37 @@ class Book:
         forget_sources()
         self._keys = {(case, name): self._key(case, name) for case in study.cases() for name in study.metrics_of(case)}
         self._done: set[tuple[str, str]] = set()  # (arm, key)
-        self._held: dict[str, list[Record]] = {}
-        for record in ledger.read():
-            if record.status == "ok" and record.case:
-                self._held.setdefault(record.key, []).append(record)
+        self._ok: dict[str, list[Record]] = {}  # by key
+        self._remember(ledger.read())
 
     def _key(self, case: Case, metric: str) -> str:
         return case_key(case, metric, self._policy.get(metric) or self._policy[METRICS[metric].how])
 
-    def take_over(self, case: Case, how: Iterable[str]) -> list[Record]:
-        """What an earlier run left for the case, of the metrics found in these ways, now among ``records``."""
-        found = [record for name in self._names(case, how) for record in self._held_for(case, name)[-1:]]
-        self.add(found)
+    def take_over(self, case: Case) -> list[Record]:
+        """What earlier runs left for the case: its newest exact figures, and all launches. Now among ``records``."""
+        found = [
+            record for name in self._names(case, ["static", "exact"]) for record in self._held_for(case, name)[-1:]
+        ]
+        found += [record for name in self._names(case, ["timed"]) for record in self._held_for(case, name)]
+        self._add(found)
         return found
 
-    def has_run(self, case: Case) -> bool:
-        """Whether an earlier run timed the case."""
-        return any(self._held_for(case, name) for name in self._names(case, ["timed"]))
+    def _remember(self, records: Iterable[Record]) -> None:
+        for record in records:
+            if record.status == "ok" and record.case:
+                self._ok.setdefault(record.key, []).append(record)
 
-    def held_launches(self, cases: list[Case]) -> list[list[Record]]:
-        """Launches of earlier runs that every one of the cases finished: only then are their samples paired."""
-        asked = [(case, name) for case in cases for name in self._names(case, ["timed"])]
-        launches: dict[tuple[str, int], list[Record]] = {}
+    def launches(self, cases: list[Case]) -> int:
+        """Launches, of this run and earlier ones, that every one of the cases finished: their samples are paired."""
+        asked = [(case, name) for case in cases for name in self._names(case, ["timed"]) if METRICS[name].paired]
+        found: dict[tuple[str, int], set[tuple[str, str]]] = {}
         for case, name in asked:
             for record in self._held_for(case, name):
-                launches.setdefault((record.run, record.launch), []).append(record)
-        return [held for held in launches.values() if len({(r.case["arm"], r.metric) for r in held}) == len(asked)]
+                found.setdefault((record.run, record.launch), set()).add((record.case["arm"], name))
+        return sum(len(finished) == len(asked) for finished in found.values()) if asked else 0
 
     def _held_for(self, case: Case, name: str) -> list[Record]:
-        return [r for r in self._held.get(self._keys[case, name], []) if r.case["arm"] == case.arm.label]
+        return [r for r in self._ok.get(self._keys[case, name], []) if r.case["arm"] == case.arm.label]
 
     def _names(self, case: Case, how: Iterable[str]) -> list[str]:
         return [name for name in self.study.metrics_of(case) if METRICS[name].how in how]
@@ -76,8 +78,7 @@ class Book:
         names = self._names(case, how)
         return [name for name in names if (case.arm.label, self._keys[case, name]) not in self._done]
 
-    def add(self, records: list[Record]) -> None:
-        """Takes records for the study's that the ledger already holds."""
+    def _add(self, records: list[Record]) -> None:
         self.records += records
         self._done.update((record.case["arm"], record.key) for record in records if record.case)
 
@@ -88,7 +89,9 @@ class Book:
             UserError: a source file was edited since the run began.
         """
         forget_sources()
-        if any(self._key(case, name) != self._keys[case, name] for case in cases for name in self._names(case, METHODS)):
+        if any(
+            self._key(case, name) != self._keys[case, name] for case in cases for name in self._names(case, METHODS)
+        ):
             raise UserError("the code was changed while it was being measured. Run again; what is finished is kept.")
 
     def record(
@@ -122,19 +125,26 @@ class Book:
         Raises:
             UserError: the ledger cannot be written.
         """
-        self.add(records)
         self._ledger.append(records)
+        self._remember(records)
+        self._add(records)
         self._observer.recorded(records)
 
-    def end(self, case: Case, why: ArmError) -> None:
-        """Records that the case gives no more figures: one record per metric that is still to come."""
-        exact = self.missing(case, ["static", "exact"])
-        lost = [self.record(case, name, []) for name in [*exact, *self._names(case, ["timed"])]]
+    def end(self, case: Case, why: ArmError, metrics: list[str] | None = None) -> None:
+        """Records that the case gives no more figures of these metrics; of all that are still to come by default."""
+        if metrics is None:
+            metrics = [*self.missing(case, ["static", "exact"]), *self._names(case, ["timed"])]
+        lost = [self.record(case, name, []) for name in metrics]
         self.keep([replace(record, status=why.status, reason=why.reason) for record in lost])
 
-    def keep_overhead(self, clock: Clock) -> None:
-        """Records where the time of the run went until now."""
-        detail = {"total_seconds": clock.total, "start_seconds": clock.start, "model_seconds": clock.model}
+    def keep_overhead(self, clock: Clock, command: str) -> None:
+        """Records where the time of the run went until now, what it asked, and the command that asked it."""
+        detail: dict[str, Any] = {
+            "total_seconds": clock.total,
+            "start_seconds": clock.start,
+            "model_seconds": clock.model,
+        }
+        detail |= {"question": self.study.question, "command": command}
         record = Record(
             run=self.run_id,
             study=self.study.name,
@@ -148,7 +158,12 @@ class Book:
         )
         self.keep([record])
 
+    def of(self, conditions: dict[str, Any]) -> list[Record]:
+        """The study's records under these conditions."""
+        labels = {arm.label for arm in [*self.study.arms, *self.study.controls]}
+        flat = {case.arm.label: case.flat() for case in self.study.cases() if case.conditions == conditions}
+        return [r for r in self.records if r.case and r.case["arm"] in labels and r.case == flat.get(r.case["arm"])]
+
     def results(self) -> Results:
         """What the records so far say, with the arms in the order asked for."""
         return Results(self.records, [arm.label for arm in self.study.arms], self.study.against)
-

@@ -5,35 +5,43 @@ faster than the machine multiplies, nor faster than it moves the bytes that the 
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from xbench.metrics import COMPONENTS
 from xbench.records import Record
 from xbench.results import Results
-from xbench.statistics import Estimate, estimate, launch_logs, over_launches, share_over_launches
+from xbench.statistics import Estimate, by_launch, estimate, over_launches, share_over_launches
 from xbench.sweeps import Conditions
 
 ATTENTION = "attention"
-COMPONENTS = (ATTENTION, "MLP", "convolutions", "norms", "unfold/fold", "other")
+
+Place = tuple[str, int, int]  # (run, launch, heat)
 
 
 def shares(results: Results, conditions: Conditions, arm: str) -> dict[str, Estimate]:
-    """By component, its share of the time of an instrumented forward; empty where that was not measured.
+    """By component, its share of the time of an instrumented forward.
 
-    The share of a launch is the median over its iterations, so the shares add up to 1 only nearly. The interval is over
-    launches, between 0 and 1.
+    The share of a launch is the median over the iterations of a heat, and the mean of those where the arm ran in
+    several, so the shares add up to 1 only nearly. The interval is over launches, between 0 and 1. Empty where nothing
+    was measured, and where the control failed.
     """
+    if not results.trusted(conditions):
+        return {}
     found: dict[str, dict[tuple[Any, ...], float]] = {}
     records = results.measured(conditions, arm, "breakdown")
     for record in records:
         for component, times in record.detail["parts"].items():
             parts = [part / total for part, total in zip(times, record.samples, strict=True)]
-            found.setdefault(component, {})[record.run, record.launch, record.heat] = median(parts)
-    whole = {(record.run, record.launch, record.heat): 0.0 for record in records}
+            found.setdefault(component, {})[_place(record)] = median(parts)
+    whole = {_place(record): 0.0 for record in records}
     names = [name for name in COMPONENTS if name in found] + [name for name in found if name not in COMPONENTS]
-    return {name: share_over_launches({**whole, **found[name]}) for name in names}
+    return {name: share_over_launches(by_launch({**whole, **found[name]})) for name in names}
+
+
+def _place(record: Record) -> Place:
+    return record.run, record.launch, record.heat
 
 
 def ceiling(results: Results, conditions: Conditions, arm: str) -> Estimate | None:
@@ -49,7 +57,7 @@ def ceiling(results: Results, conditions: Conditions, arm: str) -> Estimate | No
 
 
 @dataclass(frozen=True)
-class Limits:
+class Machine:
     """What the machine itself does, measured in the same run.
 
     ``macs_per_second`` in a large matrix product; ``copy_bytes_per_second`` read and written, in a large copy.
@@ -59,18 +67,33 @@ class Limits:
     copy_bytes_per_second: Estimate
 
 
-def limits(results: Results, conditions: Conditions) -> Limits | None:
-    """The machine's own limits under these conditions; None where they were not measured."""
-    found = _limits(results, conditions)
+def limits(results: Results, conditions: Conditions) -> Machine | None:
+    """The machine's own limits with the dtype and threads of these conditions, from all places that have the same.
+
+    None where they were not measured.
+    """
+    alike = [place for place in results.conditions if machine_of(place) == machine_of(conditions)]
+    # Launches at different places are launches of their own.
+    found = {
+        (f"{run} {i}", launch, heat): record
+        for i, place in enumerate(alike)
+        for (run, launch, heat), record in _limits(results, place).items()
+    }
     if not found:
         return None
+    products = estimate({place: record.samples for place, record in found.items()})
     copies = {place: math.log(record.detail["copy_bytes_per_second"]) for place, record in found.items()}
-    return Limits(estimate({place: record.samples for place, record in found.items()}), over_launches(copies))
+    return Machine(products, over_launches(by_launch(copies)))
 
 
-def _limits(results: Results, conditions: Conditions) -> Mapping[tuple[str, int], Record]:
+def machine_of(conditions: Conditions) -> tuple[str, str, int]:
+    """What a machine's own limits depend on."""
+    return conditions["dtype"], conditions["device"], conditions["threads"]
+
+
+def _limits(results: Results, conditions: Conditions) -> dict[Place, Record]:
     records = (record for arm in results.arms for record in results.measured(conditions, arm, "limits"))
-    return {(record.run, record.launch): record for record in records}
+    return {_place(record): record for record in records}
 
 
 @dataclass(frozen=True)
@@ -82,27 +105,30 @@ class Attained:
         macs_per_second: what it reaches, batches side by side with the other arms.
         roof: the most that the machine could reach at that intensity: the smaller of its multiply–accumulates per
             second and intensity times its bytes per second. Bytes that stay in a cache let an arm go beyond.
-        share: macs_per_second / roof, paired by launch.
+        share: macs_per_second / roof, paired by launch and heat.
+        by_memory: whether the bytes set the roof, and not the multiply–accumulates.
     """
 
     intensity: float
     macs_per_second: Estimate
     roof: float
     share: Estimate
+    by_memory: bool
 
 
 def attained(results: Results, conditions: Conditions, arm: str) -> Attained | None:
-    """Multiply–accumulates per second against the roof; for inference, since those of a training step are not counted.
+    """Multiply–accumulates per second against the roof.
 
-    None where throughput, limits, multiply–accumulates or traffic are missing.
+    None where throughput, limits, multiply–accumulates or traffic are missing, where the control failed, for training,
+    of which no counter counts a step, and for compiled arms: fusion does away with traffic that is counted here.
     """
+    if conditions["direction"] != "inference" or results.cases[arm]["mode"] != "eager":
+        return None
     machine = limits(results, conditions)
     macs = results.cell(conditions, arm, "macs")
     traffic = _traffic(results, conditions, arm)
     speed = results.samples(conditions, arm, "throughput")
-    if machine is None or macs is None or macs.figure is None or not traffic or not speed:
-        return None
-    if conditions["direction"] != "inference":
+    if machine is None or macs is None or macs.figure is None or not traffic or not results.trusted(conditions):
         return None
     per_image = macs.figure.value
     intensity = per_image * conditions["batch"] / traffic
@@ -110,16 +136,22 @@ def attained(results: Results, conditions: Conditions, arm: str) -> Attained | N
     def roof(macs_per_second: float, bytes_per_second: float) -> float:
         return min(macs_per_second, intensity * bytes_per_second)
 
-    reached = {launch: log + math.log(per_image) for launch, log in launch_logs(speed).items()}
+    reached = {place: math.log(per_image * median(samples)) for place, samples in speed.items()}
     roofs = {
-        launch: math.log(roof(median(record.samples), record.detail["copy_bytes_per_second"]))
-        for launch, record in _limits(results, conditions).items()
+        place: math.log(roof(median(record.samples), record.detail["copy_bytes_per_second"]))
+        for place, record in _limits(results, conditions).items()
     }
-    shares = {launch: log - roofs[launch] for launch, log in reached.items() if launch in roofs}
+    shares = {place: log - roofs[place] for place, log in reached.items() if place in roofs}
     if not shares:
         return None
-    top = roof(machine.macs_per_second.value, machine.copy_bytes_per_second.value)
-    return Attained(intensity, over_launches(reached), top, over_launches(shares))
+    best, copied = machine.macs_per_second.value, machine.copy_bytes_per_second.value
+    return Attained(
+        intensity=intensity,
+        macs_per_second=over_launches(by_launch(reached)),
+        roof=roof(best, copied),
+        share=over_launches(by_launch(shares)),
+        by_memory=intensity * copied < best,
+    )
 
 
 def _traffic(results: Results, conditions: Conditions, arm: str) -> float | None:

@@ -17,6 +17,7 @@ from xbench.errors import UserError
 
 if TYPE_CHECKING:
     from xbench.study import Study
+    from xbench.watch import Limits
 
 EXIT_CHECK_FAILED, EXIT_USER, EXIT_SOME_FAILED, EXIT_NOTHING_MEASURED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 LARGEST = 1e6  # seconds or GiB that a limit may name
@@ -167,9 +168,7 @@ Baseline = Annotated[Many, typer.Option(help="Whole timm models beside them: mob
 Against = Annotated[str | None, typer.Option(help="The arm that ratios refer to. Default: the first.")]
 Patch = Annotated[Many, typer.Option(help="Patch sizes of the XF blocks. Default: 2.")]
 Size = Annotated[str, typer.Option(help="XFormer's size: s, xs or xxs.")]
-Batch = Annotated[
-    Many, typer.Option(help="Images per forward pass. Default: 1, on CUDA 8. Latency is always at 1.")
-]
+Batch = Annotated[Many, typer.Option(help="Images per forward pass. Default: 1, on CUDA 8. Latency is always at 1.")]
 Dtype = Annotated[Many, typer.Option(help="fp32, bf16 or fp16. Default: fp32.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Threads = Annotated[Many, typer.Option(help="CPU threads. Default: the physical cores.")]
@@ -223,8 +222,7 @@ def compare(
 
         xbench compare --attn xfa mhsa --res 1024
     """
-    asked = {name: value for name, value in locals().items() if name in STUDY_OPTIONS}
-    _run_study(_asked_study(asked, save), out, as_json, budget, memory_limit, time_limit, dry_run)
+    _run_study(_asked_study(locals()), _limits(budget, memory_limit, time_limit), out, as_json, dry_run)
 
 
 @app.command(cls=ManyValues, epilog=EXIT_CODES)
@@ -262,42 +260,29 @@ def sweep(
 
         xbench sweep --attn xfa mhsa --res 256 512 1024 --patch 1 2 4 --metrics macs predicted_memory
     """
-    asked = {name: value for name, value in locals().items() if name in STUDY_OPTIONS}
-    _run_study(_asked_study(asked, save, name="sweep"), out, as_json, budget, memory_limit, time_limit, dry_run)
+    _run_study(_asked_study(locals(), name="sweep"), _limits(budget, memory_limit, time_limit), out, as_json, dry_run)
 
 
-STUDY_OPTIONS = (
-    "attn",
-    "baseline",
-    "against",
-    "res",
-    "tokens",
-    "level",
-    "direction",
-    "mode",
-    "patch",
-    "size",
-    "batch",
-    "dtype",
-    "device",
-    "threads",
-    "metrics",
-    "quick",
-    "images",
-)
-
-
-def _asked_study(options: dict[str, Any], save: Path | None, **rest: Any) -> "Study":
-    """The study that the options make; what was not given is left to its default."""
+def _asked_study(options: dict[str, Any], **rest: Any) -> "Study":
+    """The study that a verb's options make, also saved if so asked. What was not given is left to its default."""
     from xbench.study import make_study
+    from xbench.study_file import ARGUMENTS, save_study
 
-    asked = {name: options[name] for name in STUDY_OPTIONS if options.get(name) is not None}
-    study = make_study(**asked, **rest)
-    if save is not None:
-        from xbench.study_file import save_study
-
-        save_study(asked, save)
+    asked = {name: value for name, value in options.items() if name in ARGUMENTS and value is not None} | rest
+    study = make_study(**asked)
+    if options["save"] is not None:
+        save_study(asked, options["save"])
     return study
+
+
+def _limits(budget: float | None, memory_limit: float | None, time_limit: float) -> "Limits":
+    from xbench.watch import Limits
+
+    return Limits(
+        seconds=_positive("--budget", budget),
+        memory_bytes=None if memory_limit is None else int(_positive("--memory-limit", memory_limit) * 2**30),
+        turn_seconds=_positive("--time-limit", time_limit),
+    )
 
 
 @app.command(epilog=EXIT_CODES)
@@ -319,12 +304,14 @@ def run(
     from xbench.study_file import load_study
 
     study = load_study(study_file, quick=quick)
-    _run_study(study, out, as_json, budget, memory_limit, time_limit, dry_run)
+    _run_study(study, _limits(budget, memory_limit, time_limit), out, as_json, dry_run)
 
 
 @app.command(epilog="Exit code: 0 shown · 2 no such run.")
 def show(
-    runs: Annotated[Many, typer.Argument(help="Folders of runs, or their names in results/runs. Default: list all.")] = None,
+    runs: Annotated[
+        Many, typer.Argument(help="Folders of runs, or their names in results/runs. Default: list all.")
+    ] = None,
 ) -> None:
     """Lists the runs in results/runs, or shows what the named ones found."""
     from xbench.report.runs import runs_table
@@ -338,25 +325,13 @@ def show(
         show_results(read_run(name), run_folder(name), console)
 
 
-def _run_study(
-    study: "Study",
-    out: Path | None,
-    as_json: bool,
-    budget: float | None,
-    memory_limit: float | None,
-    time_limit: float,
-    dry_run: bool,
-) -> None:
+def _run_study(study: "Study", limits: "Limits", out: Path | None, as_json: bool, dry_run: bool) -> None:
+    if dry_run and as_json:
+        raise UserError("--dry-run makes no records; leave out --json.")
     # Imported after the study was found good: this takes a second.
     from xbench.api import forecast, measure
     from xbench.report.terminal import show
-    from xbench.watch import Limits
 
-    limits = Limits(
-        seconds=_positive("--budget", budget),
-        memory_bytes=None if memory_limit is None else int(_positive("--memory-limit", memory_limit) * 2**30),
-        turn_seconds=_positive("--time-limit", time_limit),
-    )
     progress, console = Console(stderr=True), Console(width=None if sys.stdout.isatty() else 100)
     if dry_run:
         from xbench.report.forecast import show_forecast

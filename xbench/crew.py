@@ -16,13 +16,17 @@ START_SECONDS = 120.0  # a worker may take to start, on top of the time limit of
 
 @dataclass(frozen=True)
 class Bench:
-    """What every worker of a run gets: inputs, and limits of memory (bytes) and of the time of one answer (seconds)."""
+    """What every worker of a run gets: inputs, and limits of memory (bytes) and of the time of one answer (seconds).
+
+    ``room`` is the memory in bytes that all workers of a heat have together.
+    """
 
     book: Book
     clock: Clock
     observer: Observer
     photos: list[str]
     memory_limit: int
+    room: int
     turn_seconds: float
 
 
@@ -53,7 +57,8 @@ class Crew:
     def _start(self) -> None:
         for case in self._cases:
             self._bench.observer.doing(case, "starting a process")
-            self._processes[case] = ArmProcess(case, self._bench.memory_limit, self._bench.turn_seconds)
+            with self._ending(case):
+                self._processes[case] = ArmProcess(case, self._bench.memory_limit, self._bench.turn_seconds)
         for case in self.open:
             with self._ending(case):
                 self._processes[case].send("build", case=case.flat(), photos=self._bench.photos)
@@ -65,31 +70,39 @@ class Crew:
         for process in self._processes.values():
             process.stop()
 
-    def dismiss(self, case: Case) -> None:
-        """Ends the worker of a case that is no longer needed."""
-        self._processes[case].stop()
-
     @property
     def open(self) -> list[Case]:
         """Cases that can still give figures."""
         return [case for case in self._cases if case in self._group.open]
 
-    def in_turn(self, doing: str, do: str, cases: Sequence[Case], **arguments: Any) -> Iterator[tuple[Case, Any]]:
-        """Asks one after the other, and gives the answers of those that could answer. ``doing`` says it to the user."""
+    def in_turn(
+        self, doing: str, do: str, cases: Sequence[Case], metric: str | None = None, **arguments: Any
+    ) -> Iterator[tuple[Case, Any]]:
+        """Asks one after the other, and gives the answers of those that could answer. ``doing`` says it to the user.
+
+        Where the answer is for one ``metric`` alone, a worker that fails and lives on gives up that metric only.
+        """
         for case in cases:
-            if case in self._group.open:
+            if case in self._group.open and (case, metric) not in self._group.given_up:
                 self._bench.observer.doing(case, doing)
-                with self._ending(case), self._bench.clock.counting("model"):
-                    answer = self._processes[case].ask(do, **arguments)
-                if case in self._group.open:
+                answers = []
+                with self._ending(case, metric), self._bench.clock.counting("model"):
+                    answers.append(self._processes[case].ask(do, **arguments))
+                for answer in answers:
                     yield case, answer
 
     @contextmanager
-    def _ending(self, case: Case) -> Iterator[None]:
+    def _ending(self, case: Case, metric: str | None = None) -> Iterator[None]:
         """Turns the end of a worker into records of what it cannot give, and takes the case out of the group."""
         try:
             yield
         except ArmError as end:
-            self._processes[case].stop()
-            self._group.open.remove(case)
+            process = self._processes.get(case)
+            if metric is not None and process is not None and process.alive:
+                self._group.given_up.add((case, metric))
+                self._bench.book.end(case, end, [metric])
+                return
+            if process is not None:
+                process.stop()
+            self._group.leave(case)
             self._bench.book.end(case, end)

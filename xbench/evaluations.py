@@ -6,8 +6,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from xbench.attention import AttentionSpec, parse_attention
 from xbench.errors import UserError
-from xbench.registry import catalogue, describe
+from xbench.registry import catalogue
 from xbench.results import Results
 from xbench.statistics import verdict
 from xbench.sweeps import Conditions
@@ -39,15 +40,21 @@ def functions(results: Results) -> dict[str, list[str]]:
 
 
 def function_of(arm: dict[str, Any]) -> str:
-    """What an arm computes, whichever way: the attention that it says it ``computes``, or itself, with its options."""
+    """What an arm computes, whichever way: the attention that it says it ``computes``, or itself, with its options.
+
+    An option that the computed attention does not have can only be about the way.
+    """
     if arm["attn"] is None:
         return str(arm["baseline"] or arm["arm"])
-    name, colon, options = arm["attn"].partition(":")
     try:
-        known = describe(name).computes if name in catalogue() else ""
-    except UserError:
-        known = ""
-    return (known or name) + colon + options
+        spec, known = parse_attention(arm["attn"]), catalogue()
+    except UserError:  # records of a machine where more is installed
+        return str(arm["attn"])
+    target = known.get(known[spec.name].computes) if spec.name in known else None
+    if target is None:
+        return str(spec)
+    shared = tuple((key, value) for key, value in spec.options if key in {*target.options, "num_heads"})
+    return str(AttentionSpec(target.name, shared))
 
 
 def strongest(results: Results, conditions: Conditions) -> list[Strongest]:

@@ -1,8 +1,8 @@
 """What a study will do, before it does it: every case with its predicted memory and time, and the time in all.
 
-Times come from the machine's own limits, measured in a third of a second: a step takes at least its multiply–accumulates
-at the rate of a large matrix product, and its traffic at the rate of a copy. Their sum is a rough guess, right to a
-factor of about two for eager models; the plan needs no more.
+Times come from the machine's own limits, measured in a third of a second: a step takes about its multiply–accumulates
+at the rate of a large matrix product and its traffic at the rate of a copy. That is a rough guess, right to a factor of
+about two for eager models; the plan needs no more. Compiling and the search for a largest batch are not in it.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,12 @@ TRAINING_FACTOR = 3  # a backward pass has twice the products of a forward pass
 
 @dataclass(frozen=True)
 class Expected:
-    """One case: predicted bytes, MACs of an image and seconds of a step; or why it cannot be, in ``reason``."""
+    """One case: predicted bytes (None where unknown), MACs of an image and seconds of a step; or why it cannot be, in
+    ``reason``; ``held`` where it is measured already.
+    """
 
     case: Case
-    memory_bytes: int = 0
+    memory_bytes: int | None = 0
     macs: int = 0
     seconds: float = 0.0
     reason: str = ""

@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from xbench.axes import show_img_size
+from xbench.bounds import ATTENTION, ceiling, shares
 from xbench.metrics import METRICS
-from xbench.sweeps import Conditions
+from xbench.statistics import Estimate
+from xbench.sweeps import Conditions, tokens_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,9 +17,12 @@ if TYPE_CHECKING:
 def tidy_frame(results: "Results") -> "pd.DataFrame":
     """One row per conditions, arm and metric.
 
-    Columns: arm, mode, res (None at level "op"), tokens (None at the others), level, direction, the other conditions,
-    metric, unit, value, low, high, launches, ratio, ratio_low, ratio_high (against the reference arm), trusted (False
-    where the control failed), status, reason, unverified.
+    Columns: arm, mode, res (None at level "op"), tokens (None at the others), n_tokens (N, of stage 3 where there is
+    an image), level, direction, the other conditions, metric, unit, value, low, high, launches, ratio, ratio_low,
+    ratio_high (against the reference arm), trusted (False where the control failed), status, reason, unverified.
+
+    Where the time by component was measured, the metric "attention_share" is the attention's share of it, and "ceiling"
+    how many times as fast the model would be without its attention.
     """
     import pandas as pd
 
@@ -36,11 +41,7 @@ def tidy_frame(results: "Results") -> "pd.DataFrame":
                     {
                         **start,
                         "metric": metric,
-                        "unit": METRICS[metric].unit,
-                        "value": figure and figure.value,
-                        "low": figure and figure.low,
-                        "high": figure and figure.high,
-                        "launches": figure and figure.launches,
+                        **_figure(METRICS[metric].unit, figure),
                         "ratio": times and times.value,
                         "ratio_low": times and times.low,
                         "ratio_high": times and times.high,
@@ -50,7 +51,26 @@ def tidy_frame(results: "Results") -> "pd.DataFrame":
                         "unverified": unverified,
                     }
                 )
+            for metric, unit, figure in _of_attention(results, conditions, arm):
+                none = {"ratio": None, "ratio_low": None, "ratio_high": None}
+                fine = {"trusted": True, "status": "ok", "reason": "", "unverified": unverified}
+                rows.append({**start, "metric": metric, **_figure(unit, figure), **none, **fine})
     return pd.DataFrame(rows)
+
+
+def _of_attention(results: "Results", conditions: Conditions, arm: str) -> list[tuple[str, str, Estimate]]:
+    share, most = shares(results, conditions, arm).get(ATTENTION), ceiling(results, conditions, arm)
+    return [("attention_share", "share", share), ("ceiling", "times", most)] if share and most else []
+
+
+def _figure(unit: str, figure: Estimate | None) -> dict[str, Any]:
+    return {
+        "unit": unit,
+        "value": figure and figure.value,
+        "low": figure and figure.low,
+        "high": figure and figure.high,
+        "launches": figure and figure.launches,
+    }
 
 
 def _start_of_row(results: "Results", conditions: Conditions, arm: str) -> dict[str, Any]:
@@ -58,4 +78,5 @@ def _start_of_row(results: "Results", conditions: Conditions, arm: str) -> dict[
     first = {key: conditions[key] for key in ("tokens", "level", "direction")}
     rest = {key: value for key, value in conditions.items() if key not in ("img_size", *first)}
     res = show_img_size(img_size) if img_size else None
-    return {"arm": arm, "mode": results.cases[arm]["mode"], "res": res, **first, **rest}
+    tokens = {"tokens": first.pop("tokens"), "n_tokens": tokens_of(conditions)}
+    return {"arm": arm, "mode": results.cases[arm]["mode"], "res": res, **tokens, **first, **rest}

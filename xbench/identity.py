@@ -15,9 +15,14 @@ import psutil
 
 import xbench
 from xbench.attention import attention_origin, attention_sources
+from xbench.axes import usable_cpus
+from xbench.metrics import METRICS
 from xbench.study import Case
 
 LIBRARIES = ("torch", "timm", "fvcore", "ptflops", "numpy", "triton")
+PROVENANCE = ("memory_mib", "system")  # facts of a machine that decide no figure
+# Of a user's environment, what reaches a worker and decides how fast it is.
+SURROUNDINGS = ("LD_PRELOAD", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "TORCHINDUCTOR_FREEZING")
 
 
 @cache
@@ -32,6 +37,11 @@ def machine(device: str) -> dict[str, Any]:
     if device == "cuda":
         facts["gpu"] = _gpu()
     return facts
+
+
+def surroundings() -> dict[str, Any]:
+    """What of the environment decides a time: variables that are set, and the logical CPUs that may be used."""
+    return {name: os.environ[name] for name in SURROUNDINGS if name in os.environ} | {"cpus": usable_cpus()}
 
 
 @cache
@@ -59,10 +69,16 @@ def commit() -> str:
 
 
 def case_key(case: Case, metric: str, policy: dict[str, Any]) -> str:
-    """Hash over everything that makes a figure comparable. Labels, host, load and commit are provenance, not in it."""
+    """Hash over everything that makes a figure comparable.
+
+    Labels, load, commit, size of memory and release of the kernel are provenance, not in it; and what is found on paper
+    is the same on every machine.
+    """
     asked = {key: value for key, value in case.flat().items() if key not in ("arm", "control")}
     software = {**versions(), **origin(case.arm.attn)}
-    identity = [metric, asked, policy, machine(case.device), software, source_hash(case.arm.attn)]
+    hardware = {key: value for key, value in machine(case.device).items() if key not in PROVENANCE}
+    on_paper = METRICS[metric].how == "static"
+    identity = [metric, asked, policy, {} if on_paper else hardware, software, source_hash(case.arm.attn)]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -74,9 +90,10 @@ def provenance(device: str, attn: str | None = None) -> dict[str, Any]:
 
 @cache
 def source_hash(attn: str | None) -> str:
-    """Hash of the code that decides a figure: the models, the metrics, the worker, and the attention's own file."""
+    """Hash of the code that decides a figure: models, inputs, metrics, the worker, and the attention's own file."""
     package = Path(__file__).parent
-    sources = [*(package / "models").glob("*.py"), *(package / "metrics").glob("*.py"), package / "worker.py"]
+    sources = [*(package / "models").glob("*.py"), *(package / "metrics").glob("*.py")]
+    sources += [package / "worker.py", package / "subject.py", package / "axes.py", package / "data" / "photos.py"]
     if attn is not None:
         sources += attention_sources(attn) + ([package / "adapter.py"] if origin(attn) else [])
     digest = hashlib.sha256()

@@ -9,8 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import psutil
-
 from xbench.crew import Bench, Crew
 from xbench.plan import Group
 from xbench.process import ArmError
@@ -25,56 +23,57 @@ MEMORY_SHARE = 0.9  # of the free memory: for one worker, and for all arms of a 
 PROCESS_BYTES = 400 * 2**20  # that a worker takes before it holds a model
 
 
-def heats(group: Group, against: str, free_bytes: int) -> list[list[Case]]:
-    """The open cases in as few heats as fit, each with the reference arm and its control.
+def heats(group: Group, room: int) -> tuple[list[list[Case]], list[Case]]:
+    """The open cases in heats that fit into ``room`` bytes, each with the reference arm; and those that fit in none.
 
-    A case that has no room even beside these two alone comes in a heat without a place, which ``fits`` refuses.
+    The control comes last, so that it takes no other arm's place.
     """
-    common = [case for case in group.open if case.arm.label == against or case.arm.control]
-    others = [case for case in group.open if case not in common]
-    found = [common]
-    for case in others:
-        if found[-1] != common and not _fits([*found[-1], case], group, against, free_bytes):
-            found.append(list(common))
-        found[-1] = [*found[-1], case]
-    return found
+    reference = [case for case in group.open if case.arm.label == group.against]
+    others = [case for case in group.open if case not in reference]
+    found: list[list[Case]] = []
+    refused: list[Case] = []
+    for case in sorted(others, key=lambda case: case.arm.control):
+        place = next((heat for heat in found if _fits([*heat, case], group, room)), None)
+        if place is not None:
+            place.append(case)
+        elif _fits([*reference, case], group, room):
+            found.append([*reference, case])
+        else:
+            refused.append(case)
+    return found or [reference], refused
 
 
-def _fits(cases: Sequence[Case], group: Group, against: str, free_bytes: int) -> bool:
-    peaks = [group.peak_bytes.get(against if case.arm.control else case.arm.label, 0) for case in cases]
-    return cases[0].device != "cpu" or sum(peaks) + PROCESS_BYTES * len(cases) <= free_bytes
+def _fits(cases: Sequence[Case], group: Group, room: int) -> bool:
+    peaks = [group.peak_bytes.get(group.against if case.arm.control else case.arm.label, 0) for case in cases]
+    return cases[0].device != "cpu" or sum(peaks) + PROCESS_BYTES * len(cases) <= room
 
 
 class Launch:
     """Measures the open cases of a group once."""
 
-    def __init__(self, bench: Bench, group: Group, number: int, quick: bool):
+    def __init__(self, bench: Bench, group: Group):
         self._bench = bench
         self._study = bench.book.study
         self._group = group
-        self._number = number
-        self._pace = QUICK_PACE if quick else PACE
-        self._order = random.Random(f"{bench.book.run_id} {number}")
+        self._pace = QUICK_PACE if self._study.quick else PACE
+        group.began += 1
+        self._number = group.began
+        self._order = random.Random(f"{bench.book.run_id} {self._number}")
 
     def run(self) -> None:
         """Measures all heats and keeps their records, none of which is kept before all are there."""
         began = time.monotonic()
-        free = int(psutil.virtual_memory().available * MEMORY_SHARE)
+        placed, refused = heats(self._group, self._bench.room)
+        for case in refused:
+            self._group.leave(case)
+            reason = f"no room beside {self._group.against}, with which it takes turns in one memory; measure it alone"
+            self._bench.book.end(case, ArmError("oom", reason))
         records: list[Record] = []
-        for heat, cases in enumerate(heats(self._group, self._study.against, free)):
-            if _fits(cases, self._group, self._study.against, free):
-                records += self._heat(heat, cases)
-            else:
-                self._refuse(cases[-1])
+        for heat, cases in enumerate(placed):
+            records += self._heat(heat, [case for case in cases if case in self._group.open])
         still = {case.arm.label for case in self._group.open}
         self._bench.book.keep([record for record in records if record.case["arm"] in still])
-        self._group.launches = self._number
         self._group.launch_seconds = time.monotonic() - began
-
-    def _refuse(self, case: Case) -> None:
-        self._group.open.remove(case)
-        reason = "no room beside the other arms, which take turns in one memory; measure it alone"
-        self._bench.book.end(case, ArmError("oom", reason))
 
     def _heat(self, heat: int, cases: list[Case]) -> list[Record]:
         batches = self._batches(cases[0])
@@ -101,14 +100,16 @@ class Launch:
                 records += self._block_records(case, heat, blocks[case], warm[case], device.get(case, {}))
             for name in ("device_time", "breakdown", "limits"):
                 wanted = [case for case in self._shuffled(crew) if name in self._study.metrics_of(case)]
-                for case, answer in crew.in_turn(f"{launch}: {name.replace('_', ' ')}", name, wanted):
+                doing = f"{launch}: {name.replace('_', ' ')}"
+                arguments = {"case": cases[0].flat()} if name == "limits" else {}
+                for case, answer in crew.in_turn(doing, name, wanted, metric=name, **arguments):
                     records.append(self._record(case, heat, name, answer["samples"], answer["detail"]))
         return records
 
     def _batches(self, case: Case) -> list[int]:
         """Batch sizes to time: latency is at batch 1, everything else at the case's own."""
         metrics = set(self._study.metrics_of(case))
-        own = {"throughput", "forward_time", "backward_time", "optimizer_time"} & metrics
+        own = {"throughput", "forward_time", "backward_time", "optimizer_time", "breakdown"} & metrics
         return list(dict.fromkeys(([case.batch] if own else []) + ([1] if "latency" in metrics else [])))
 
     def _rounds(self, warm: dict[Case, dict[int, dict[str, Any]]]) -> int:

@@ -14,19 +14,37 @@ SECONDS_PER_ARM = 60.0  # up to which a run that the user gave no budget goes be
 
 @dataclass
 class Group:
-    """Cases that differ in the arm only. A case that can give no more figures leaves ``open``.
+    """Cases that differ in the arm only, ``against`` being the label of the reference arm.
 
-    ``launches`` counts those that every open arm finished, ``target`` those that are planned. ``peak_bytes`` (measured,
-    or predicted until then) and ``step_seconds`` are by arm.
+    A case that can give no more figures leaves ``open``. ``launches`` counts those that every open arm finished,
+    ``target`` those that are planned, ``began`` those of this run. ``peak_bytes`` (measured, or predicted until then)
+    and ``step_seconds`` are by arm. ``given_up`` are metrics of a case that failed while the case itself lives on.
     """
 
     cases: list[Case]
-    open: list[Case]
+    against: str
+    open: list[Case] = field(default_factory=list)
+    given_up: set[tuple[Case, str]] = field(default_factory=set)
     launches: int = 0
+    began: int = 0
     target: int = 0
     launch_seconds: float | None = None
     peak_bytes: dict[str, int] = field(default_factory=dict)
     step_seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.open = self.open or list(self.cases)
+
+    @property
+    def alive(self) -> bool:
+        """Whether any arm can still give figures; a control alone says nothing."""
+        return any(not case.arm.control for case in self.open)
+
+    def leave(self, case: Case) -> None:
+        """The case gives no more figures; nor does the control of a reference arm that is gone."""
+        self.open.remove(case)
+        if case.arm.label == self.against:
+            self.open = [other for other in self.open if not other.arm.control]
 
 
 class Plan:
@@ -38,7 +56,7 @@ class Plan:
     """
 
     def __init__(self, study: Study, budget: float | None, clock: Clock):
-        self.groups = [Group(cases, open=list(cases)) for cases in study.groups()]
+        self.groups = [Group(cases, study.against) for cases in study.groups()]
         self._stops = study.launches
         self._clock = clock
         self._budget = budget or SECONDS_PER_ARM * sum(len(group.cases) for group in self.groups)
@@ -47,7 +65,7 @@ class Plan:
 
     def worth_a_launch(self, group: Group, precise: Callable[[Group], bool]) -> bool:
         """Whether the group is to be launched once more. ``precise`` tells whether its intervals are narrow enough."""
-        if all(case.arm.control for case in group.open):
+        if not group.alive:
             return False
         if group.launches < group.target:
             return True
@@ -62,7 +80,8 @@ class Plan:
 
     def seconds_left(self) -> float:
         """What the launches planned so far will take."""
-        return sum(max(0, group.target - group.launches) * self._launch_seconds(group) for group in self.groups)
+        alive = [group for group in self.groups if group.alive]
+        return sum(max(0, group.target - group.launches) * self._launch_seconds(group) for group in alive)
 
     def _launch_seconds(self, group: Group) -> float:
         """What a launch of the group took, or will about take, judging by other groups and by its own steps."""

@@ -1,5 +1,6 @@
 """The controller's end of a worker: starts it, asks it, and turns every way it can end into a status and a reason."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -20,6 +21,8 @@ from xbench.study import Case
 ALLOCATOR_POLICY = {"MALLOC_MMAP_THRESHOLD_": str(2**40), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 PROCESS_POLICY = {**ALLOCATOR_POLICY, "OMP_WAIT_POLICY": "passive", "PYTHONHASHSEED": "0"}
 
+OURS = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_")  # a user's own settings of these reach no worker
+
 
 class ArmError(Exception):
     """The worker of a case can give no more figures, for this reason."""
@@ -36,7 +39,8 @@ def worker_environment(case: Case, memory_limit: int) -> dict[str, str]:
     # A CUDA process maps far more than it uses, so the limit is for the CPU only.
     limit = {"XBENCH_MEMORY_LIMIT": str(memory_limit)} if case.device == "cpu" else {}
     quiet = {"KINETO_LOG_LEVEL": "6", "TORCH_CPP_LOG_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **PROCESS_POLICY, **threads, **limit, **quiet}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return {**inherited, **PROCESS_POLICY, **threads, **limit, **quiet}
 
 
 class ArmProcess:
@@ -50,14 +54,18 @@ class ArmProcess:
         self.time_limit = time_limit
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by stop()
         # -P: a file in the user's folder must not hide a library.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "xbench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=worker_environment(case, memory_limit),
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "xbench.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=worker_environment(case, memory_limit),
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._errors.close()
+            raise ArmError("crash", f"no process could be started: {error.strerror}") from error
         self._buffer = b""
         self._oom_kills = _oom_kills()
 
@@ -119,8 +127,9 @@ class ArmProcess:
 
     def stop(self) -> None:
         """Ends the process, and whatever it started, at once. Harmless when it is already gone."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             try:

@@ -1,12 +1,12 @@
 """What a set of records says: figures with intervals, paired ratios, one tidy frame. Made from records alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from xbench.metrics import METRICS
+from xbench.metrics import MEMORY, METRICS
 from xbench.records import Record
 from xbench.statistics import Estimate, control_holds, estimate, launch_log_ratios, over_launches
 from xbench.sweeps import Conditions, Sweep, find_sweeps
@@ -81,25 +81,21 @@ class Results:
         """The conditions by what they have in common, ordered by extent; each stands in exactly one."""
         return find_sweeps(self.conditions)
 
-    @property
-    def speed_metric(self) -> str | None:
-        """The sampled metric that speaks for speed: throughput where it was measured; None where nothing was timed."""
-        return _speaks_for_speed(self.metrics)
-
     def speed_metric_at(self, conditions: Conditions) -> str | None:
-        """The same under one set of conditions: not everything is measured at every level and in every direction."""
+        """The metric that speaks for speed there: throughput where it was asked for; None where nothing was timed."""
         key = _hashable(conditions)
-        return _speaks_for_speed(m for m in self.metrics if any((key, arm, m) in self._by_place for arm in self.arms))
+        asked = [m for m in self.metrics if any((key, arm, m) in self._by_place for arm in self.arms)]
+        timed = [name for name in asked if not METRICS[name].exact]
+        return "throughput" if "throughput" in timed else next(iter(timed), None)
+
+    def memory_metric_at(self, conditions: Conditions) -> str | None:
+        """The metric that speaks for memory there: the measured peak if any arm has it, else the predicted one."""
+        return next((m for m in MEMORY if any(self.measured(conditions, arm, m) for arm in self.arms)), None)
 
     @property
     def control(self) -> str | None:
         """Label of the control arm, if the run had one."""
         return next((r.case["arm"] for r in self._measured if r.case["control"]), None)
-
-    def of(self, conditions: Conditions, arm: str) -> list[Record]:
-        """All records of one arm under one set of conditions."""
-        key = _hashable(conditions)
-        return [record for metric in self._occurring for record in self._by_place.get((key, arm, metric), [])]
 
     def cell(self, conditions: Conditions, arm: str, metric: str) -> Cell | None:
         """The figure, or why there is none; None where it was never asked for."""
@@ -130,6 +126,9 @@ class Results:
     def _exact_ratio(self, conditions: Conditions, arm: str, metric: str, to: str) -> Estimate | None:
         of, against = (self.measured(conditions, label, metric) for label in (arm, to))
         if not of or not against or not against[-1].samples[0]:
+            return None
+        # Largest batches under different limits do not compare.
+        if of[-1].detail.get("limit") != against[-1].detail.get("limit"):
             return None
         return Estimate.exact(of[-1].samples[0] / against[-1].samples[0])
 
@@ -172,15 +171,17 @@ class Results:
         control = self.control_ratio(conditions, metric)
         return control is None or control_holds(control)
 
-    def launches(self, conditions: Conditions) -> int:
-        """Launches that the least measured arm with a figure had; 0 where nothing was timed."""
+    def launches(self, conditions: Conditions) -> dict[str, int]:
+        """By arm, the launches behind its figure of speed; without those that have none."""
         metric = self.speed_metric_at(conditions)
-        cells = [self.cell(conditions, arm, metric) for arm in self.arms] if metric else []
-        return min((cell.figure.launches for cell in cells if cell and cell.figure), default=0)
+        cells = {arm: self.cell(conditions, arm, metric) for arm in self.arms} if metric else {}
+        return {arm: cell.figure.launches for arm, cell in cells.items() if cell and cell.figure}
 
     @property
-    def overhead(self) -> dict[str, float] | None:
-        """Seconds of the run in all, in process starts and in model execution, and the share that is neither."""
+    def overhead(self) -> dict[str, Any] | None:
+        """Of the last run: seconds in all, in process starts and in model execution, the share that is neither, and the
+        question and the command that it recorded.
+        """
         found = [record for record in self.records if record.metric == "overhead"]
         return {**found[-1].detail, "share": found[-1].samples[0]} if found else None
 
@@ -216,11 +217,6 @@ class Results:
         from xbench.frame import tidy_frame
 
         return tidy_frame(self)
-
-
-def _speaks_for_speed(metrics: Iterable[str]) -> str | None:
-    timed = [name for name in metrics if not METRICS[name].exact]
-    return "throughput" if "throughput" in timed else next(iter(timed), None)
 
 
 def _conditions(case: dict[str, Any]) -> Conditions:

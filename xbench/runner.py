@@ -7,6 +7,7 @@ each case in a process of its own, and then launches. A launch is in the ledger 
 import hashlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,46 +15,61 @@ import psutil
 from xbench.book import Book
 from xbench.crew import Bench, Crew
 from xbench.data.photos import photo_paths
+from xbench.errors import UserError
 from xbench.forecast import Expected, step_seconds
-from xbench.launch import MEMORY_SHARE, PACE, QUICK_PACE, Launch
+from xbench.identity import surroundings
+from xbench.launch import PACE, QUICK_PACE, Launch
 from xbench.plan import Group, Plan
 from xbench.process import PROCESS_POLICY, ArmError
 from xbench.records import Ledger, Record
 from xbench.results import Results
 from xbench.statistics import EFFECT, Estimate
-from xbench.study import Case, Study
+from xbench.study import LOOK_LAUNCHES, Case, Study
 from xbench.survey import Surveyor
 from xbench.watch import Clock, Limits, Observer, Progress, Silent
 
+MEMORY_SHARE = 0.9  # of the free memory: for one worker, and for all arms of a heat together
+STARTING_AT_ONCE = 2  # processes for exact figures: one starts while another measures
+
 
 class Runner:
-    """Measures a study into a ledger."""
+    """Measures a study into a ledger.
+
+    Raises:
+        UserError: the largest batch is asked for, and not the memory that it is to fit into.
+    """
 
     def __init__(self, study: Study, ledger: Ledger, observer: Observer | None = None, limits: Limits | None = None):
         self.study = study
         self.clock = Clock()
         self._observer: Observer = observer or Silent()
         limits = limits or Limits()
-        photos = photo_paths(study.images)
-        inputs = hashlib.sha256(b"".join(path.read_bytes() for path in photos)).hexdigest()[:16]
-        exact: dict[str, Any] = {**PROCESS_POLICY, "inputs": inputs}
+        if "max_batch" in study.metrics and study.device == "cpu" and not limits.memory_bytes:
+            raise UserError("metric 'max_batch' needs the memory that a batch is to fit into: --memory-limit GIB.")
+        photos = photo_paths(study.images)[: max(study.batch)]
+        exact: dict[str, Any] = {**PROCESS_POLICY, "inputs": _digest(photos)}
         pace = QUICK_PACE if study.quick else PACE
         policy = {
             "static": {},
             "exact": exact,
             "max_batch": {**exact, "memory_limit": limits.memory_bytes},
-            "timed": {**exact, **pace},
+            "timed": {**exact, **pace, **surroundings()},
         }
         self.book = Book(study, ledger, self._observer, policy)
+        room = int(psutil.virtual_memory().available * MEMORY_SHARE)
         self._bench = Bench(
             self.book,
             self.clock,
             self._observer,
             photos=[str(path) for path in photos],
-            memory_limit=limits.memory_bytes or int(psutil.virtual_memory().available * MEMORY_SHARE),
+            memory_limit=limits.memory_bytes or room,
+            room=room,
             turn_seconds=limits.turn_seconds,
         )
+        self._max_batch_limit = limits.memory_bytes or 0
         self._plan = Plan(study, limits.seconds, self.clock)
+        for group in self._plan.groups:
+            self._take_over(group)
 
     def run(self) -> list[Record]:
         """Measures everything and returns the records, which the ledger already holds.
@@ -61,12 +77,11 @@ class Runner:
         Raises:
             UserError: the ledger can no longer be written, or the code was edited meanwhile.
         """
-        for group in self._plan.groups:
-            self._take_over(group)
+        groups = self._plan.groups
         with Surveyor(self._bench) as surveyor:
-            for group in self._plan.groups:
+            for group in groups:
                 self._survey(surveyor, group)
-        for group in self._plan.groups:
+        for group in groups:
             self._measure_exact(group)
         if self.study.timed:
             self._measure_timed()
@@ -78,23 +93,22 @@ class Runner:
         limits: dict[tuple[str, int], dict[str, Any]] = {}
         with Surveyor(self._bench) as surveyor:
             for group in self._plan.groups:
-                self._take_over(group)
                 for case in [case for case in group.cases if not case.arm.control]:
-                    if not self._wanting(case):
+                    if self._finished(group, case):
                         expected.append(Expected(case, held=True))
                         continue
                     try:
-                        found = surveyor.survey(case, cross_check=False)
-                        if self.study.executes:
-                            surveyor.check_fits(case, found["predicted_memory"]["total"])
+                        found = surveyor.survey(case)
                         key = (case.dtype, case.threads)
                         limits[key] = limits.get(key) or surveyor.limits(case)
+                        memory, macs = found["predicted_memory"], found["cost"]["macs"]
+                        if self.study.executes:
+                            surveyor.check_fits(case, memory)
                     except ArmError as end:
                         expected.append(Expected(case, reason=f"{end.status}: {end.reason}"))
                         continue
-                    memory, macs = found["predicted_memory"], found["cost"]["macs"]
-                    seconds = step_seconds(case, macs, memory["traffic"], limits[key])
-                    expected.append(Expected(case, memory["total"], macs, seconds))
+                    seconds = step_seconds(case, macs, memory["traffic"] if memory else 0, limits[key])
+                    expected.append(Expected(case, memory["total"] if memory else None, macs, seconds))
         return expected
 
     def results(self) -> Results:
@@ -103,42 +117,47 @@ class Runner:
 
     def _take_over(self, group: Group) -> None:
         for case in group.cases:
-            for record in self.book.take_over(case, ["static", "exact"]):
-                if record.metric == "peak_memory":
+            for record in self.book.take_over(case):
+                if record.metric in ("macs", "predicted_memory", "peak_memory") and "total" in record.detail:
                     group.peak_bytes[case.arm.label] = record.detail["total"]
+        group.launches = self.book.launches(group.cases)
 
-    def _wanting(self, case: Case) -> bool:
-        """Whether the case still lacks a figure, or has never been run."""
-        if case.arm.control:
-            return False
-        return bool(self.book.missing(case, ["static", "exact"])) or (self.study.timed and not self.book.has_run(case))
+    def _finished(self, group: Group, case: Case) -> bool:
+        """Whether nothing more is to be found of the case, as far as a look goes."""
+        timed = not self.study.timed or group.launches >= LOOK_LAUNCHES
+        return timed and not self.book.missing(case, ["static", "exact"])
 
     # On paper
 
     def _survey(self, surveyor: Surveyor, group: Group) -> None:
         """Static figures of the group, and an end for those of its cases that cannot be."""
-        last = {group.cases[0].level: group for group in self._plan.groups}
-        cross_check = self.study.executes and group in last.values()
+        self.book.check_unchanged(group.cases)
         records: list[Record] = []
         ended: list[tuple[Case, ArmError]] = []
-        for case in [case for case in group.cases if self._wanting(case)]:
+        for case in group.cases:
+            if case.arm.control or self._finished(group, case):
+                continue
             try:
-                found = surveyor.survey(case, cross_check=cross_check)
+                surveyor.vouch(case)
+                found = surveyor.survey(case, cross_check=self.study.executes and self._is_last(group))
                 records += self._static_records(case, found)
-                needed = found["predicted_memory"]["total"]
-                group.peak_bytes.setdefault(case.arm.label, needed)
                 if self.study.executes:
-                    surveyor.check_fits(case, needed)
+                    surveyor.check_fits(case, found["predicted_memory"])
+                group.peak_bytes.setdefault(case.arm.label, (found["predicted_memory"] or {"total": 0})["total"])
             except ArmError as end:
                 ended.append((case, end))
         self.book.keep(records)
-        for case, end in ended:
-            group.open.remove(case)
-            self.book.end(case, end)
+        for case, why in ended:
+            group.leave(case)
+            self.book.end(case, why)
+
+    def _is_last(self, group: Group) -> bool:
+        """Whether the group is the largest of its level: there the counters are checked against each other."""
+        return group is [other for other in self._plan.groups if other.cases[0].level == group.cases[0].level][-1]
 
     def _static_records(self, case: Case, found: dict[str, Any]) -> Iterator[Record]:
-        cost, memory = found["cost"], found["predicted_memory"]
-        values = {"params": cost["params"], "macs": cost["macs"], "predicted_memory": memory["total"] / 2**20}
+        cost, memory = found["cost"], found["predicted_memory"] or {}
+        values = {"params": cost["params"], "macs": cost["macs"], "predicted_memory": memory.get("total", 0) / 2**20}
         details = {"params": {}, "macs": {**cost, **memory}, "predicted_memory": memory}
         for name in self.book.missing(case, ["static"]):
             yield self.book.record(case, name, [values[name]], details[name])
@@ -149,46 +168,64 @@ class Runner:
         """Also where memory is not asked for: this run finds out whether the output is whole."""
         if not self.study.executes:
             return
-        wanted = [case for case in group.open if self._wanting(case)]
-        with Crew(self._bench, group, wanted) as crew:
-            for case in wanted:
-                began = time.monotonic()
-                for _, peak in crew.in_turn("measuring peak memory", "memory", [case]):
-                    group.step_seconds[case.arm.label] = time.monotonic() - began
-                    group.peak_bytes[case.arm.label] = peak["total"]
-                    if "peak_memory" in self.book.missing(case, ["exact"]):
-                        self.book.keep([self.book.record(case, "peak_memory", [peak["total"] / 2**20], peak)])
-                if "max_batch" in self.book.missing(case, ["exact"]):
-                    limit = self._bench.memory_limit
-                    for _, found in crew.in_turn("finding the largest batch", "max_batch", [case], limit=limit):
-                        self.book.keep([self.book.record(case, "max_batch", [found["batch"]], found)])
-                crew.dismiss(case)
+        self.book.check_unchanged(group.cases)
+        wanted = [case for case in group.open if not case.arm.control and not self._finished(group, case)]
+        for start in range(0, len(wanted), STARTING_AT_ONCE):
+            cases = wanted[start : start + STARTING_AT_ONCE]
+            with Crew(self._bench, group, cases) as crew:
+                for case in cases:
+                    self._measure_memory(crew, group, case)
+
+    def _measure_memory(self, crew: Crew, group: Group, case: Case) -> None:
+        began = time.monotonic()
+        for _, peak in crew.in_turn("measuring peak memory", "memory", [case]):
+            group.step_seconds[case.arm.label] = time.monotonic() - began
+            group.peak_bytes[case.arm.label] = peak["total"]
+            if "peak_memory" in self.book.missing(case, ["exact"]):
+                self.book.keep([self.book.record(case, "peak_memory", [peak["total"] / 2**20], peak)])
+        if "max_batch" in self.book.missing(case, ["exact"]):
+            limit = self._max_batch_limit
+            for _, found in crew.in_turn("finding the largest batch", "max_batch", [case], "max_batch", limit=limit):
+                self.book.keep([self.book.record(case, "max_batch", [found["batch"]], found)])
 
     # Timed figures
 
     def _measure_timed(self) -> None:
-        for group in self._plan.groups:
-            held = self.book.held_launches(group.open)
-            group.launches = len(held)
-            for records in held:
-                self.book.add(records)
         for number in range(1, self.study.launches[-1] + 1):
             for group in self._plan.groups:
-                if group.launches == number - 1 and self._plan.worth_a_launch(group, self._precise):
+                group.launches = self.book.launches(group.open)
+                if group.launches < number and self._plan.worth_a_launch(group, self._precise):
                     self.book.check_unchanged(group.cases)
-                    Launch(self._bench, group, number, self.study.quick).run()
+                    Launch(self._bench, group).run()
+                    group.launches = self.book.launches(group.open)
                     self._advance(group)
 
     def _precise(self, group: Group) -> bool:
         return all(estimate.half_width <= EFFECT / 2 for estimate in self._ratios(group).values())
 
     def _ratios(self, group: Group) -> dict[str, Estimate]:
-        results = self.results()
+        conditions = group.cases[0].conditions
+        results = Results(self.book.of(conditions), [arm.label for arm in self.study.arms], self.study.against)
         labels = [case.arm.label for case in group.cases if case.arm.label != self.study.against]
-        found = {label: results.speed_ratio(group.cases[0].conditions, label) for label in labels}
+        found = {label: results.speed_ratio(conditions, label) for label in labels}
         return {label: estimate for label, estimate in found.items() if estimate}
 
     def _advance(self, group: Group) -> None:
         conditions = group.cases[0].conditions
         left = self._plan.seconds_left()
         self._observer.advanced(Progress(conditions, group.launches, group.target, self._ratios(group), left))
+
+
+def _digest(photos: list[Path]) -> str:
+    """Of the photographs' content.
+
+    Raises:
+        UserError: one of them cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in photos:
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"cannot read the image {path}: {error.strerror}.") from error
+    return digest.hexdigest()[:16]

@@ -90,7 +90,7 @@ def _describe(ledger: Path) -> RunInfo:
     return RunInfo(
         path=ledger.parent,
         when=datetime.fromisoformat(last.time) if last.time else changed,
-        study=", ".join(dict.fromkeys(record.study for record in records)),
+        study=_studies(records),
         question=_question(ledger.parent),
         arms=tuple(dict.fromkeys(found[0].case["arm"] for found in figures.values())),
         sizes=tuple(sizes),
@@ -100,6 +100,10 @@ def _describe(ledger: Path) -> RunInfo:
         seconds=sum(took.values()) if took else None,
         machine=_machine(last.machine),
     )
+
+
+def _studies(records: Iterable[Record]) -> str:
+    return ", ".join(dict.fromkeys(record.study for record in records))
 
 
 def _machine(facts: dict[str, Any]) -> str:
@@ -157,8 +161,9 @@ def load(*paths: str | Path) -> "pd.DataFrame":
             ``results/runs``; without any, all that lie in ``results/runs``.
 
     Returns:
-        ``Results.frame`` of each run and study, with the columns ``run`` (name of the folder, its path where two have
-        the same) and ``study`` before the others. Intervals and ratios are within a run, never across runs.
+        ``Results.frame`` of each run, as ``read_run`` reads it, with the columns ``run`` (name of the folder, its path
+        where two have the same) and ``study`` (name of its study, or names) before the others. Intervals and ratios
+        are within a run, never across runs.
 
     Raises:
         UserError: a path does not exist or holds no records.
@@ -176,12 +181,11 @@ def load(*paths: str | Path) -> "pd.DataFrame":
     names = _names(list(ledgers))
     frames = []
     for ledger, records in ledgers.items():
-        for study in dict.fromkeys(record.study for record in records):
-            frame = Results([record for record in records if record.study == study]).frame
-            if not frame.empty:
-                frame.insert(0, "study", study)
-                frame.insert(0, "run", names[ledger])
-                frames.append(frame)
+        frame = Results(records).frame
+        if not frame.empty:
+            frame.insert(0, "study", _studies(records))
+            frame.insert(0, "run", names[ledger])
+            frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 

@@ -27,14 +27,14 @@ Verdict = Literal["higher", "lower", "equal", "not shown"]
 class Estimate:
     """A positive quantity with its 95 % interval over launches. With a single launch the interval is unknown (NaN).
 
-    ``doubtful`` says that the median's distribution-free interval contradicts the t interval about 1 (ratios only).
+    ``median`` is the distribution-free interval of the median of the launches; None where they are too few for one.
     """
 
     value: float
     low: float
     high: float
     launches: int
-    doubtful: bool = False
+    median: tuple[float, float] | None = None
 
     @classmethod
     def exact(cls, value: float) -> "Estimate":
@@ -49,15 +49,23 @@ class Estimate:
     @property
     def inverse(self) -> "Estimate":
         """The ratio the other way round."""
-        return Estimate(1 / self.value, 1 / self.high, 1 / self.low, self.launches, self.doubtful)
+        median = (1 / self.median[1], 1 / self.median[0]) if self.median else None
+        return Estimate(1 / self.value, 1 / self.high, 1 / self.low, self.launches, median)
 
     def times(self, factor: float) -> "Estimate":
         """The quantity in another unit; ``factor`` is above 0."""
-        return Estimate(self.value * factor, self.low * factor, self.high * factor, self.launches, self.doubtful)
+        median = (self.median[0] * factor, self.median[1] * factor) if self.median else None
+        return Estimate(self.value * factor, self.low * factor, self.high * factor, self.launches, median)
 
-    def excludes(self, value: float) -> bool:
-        """Whether the interval is known and leaves the value out."""
-        return self.low > value or self.high < value
+    @property
+    def differs(self) -> bool:
+        """Of a ratio: whether its interval is known and leaves out 1."""
+        return self.low > 1 or self.high < 1
+
+    @property
+    def doubtful(self) -> bool:
+        """Of a ratio: whether it differs from 1 by the mean of the launches, and by their median might not."""
+        return self.differs and self.median is not None and self.median[0] <= 1 <= self.median[1]
 
 
 def estimate(launches: Launches) -> Estimate:
@@ -67,7 +75,7 @@ def estimate(launches: Launches) -> Estimate:
 
 def launch_logs(launches: Launches) -> dict[tuple[Any, ...], float]:
     """By (run, launch), the log of the median of the samples; the mean of those where a launch has several heats."""
-    return _by_launch({place: math.log(np.median(samples)) for place, samples in launches.items() if len(samples)})
+    return by_launch({place: math.log(np.median(samples)) for place, samples in launches.items() if len(samples)})
 
 
 def ratio(of: Launches, to: Launches) -> Estimate:
@@ -89,13 +97,14 @@ def launch_log_ratios(of: Launches, to: Launches) -> dict[tuple[Any, ...], float
         pairs = min(len(left), len(right))
         if pairs:
             logs[place] = float(np.median(np.log(left[:pairs]) - np.log(right[:pairs])))
-    return _by_launch(logs)
+    return by_launch(logs)
 
 
-def _by_launch(logs: Logs) -> dict[tuple[Any, ...], float]:
+def by_launch(values: Mapping[tuple[Any, ...], float]) -> dict[tuple[Any, ...], float]:
+    """By (run, launch), the mean over its heats, from one value per (run, launch, heat)."""
     heats: dict[tuple[Any, ...], list[float]] = {}
-    for place, log in logs.items():
-        heats.setdefault(place[:2], []).append(log)
+    for place, value in values.items():
+        heats.setdefault(place[:2], []).append(value)
     return {launch: sum(found) / len(found) for launch, found in heats.items()}
 
 
@@ -109,15 +118,13 @@ def over_launches(logs: Logs) -> Estimate:
         raise ValueError("no launch has samples of both sides")
     values = np.sort(list(logs.values()))
     centre, half = mean_and_half_interval(values)
-    doubtful = False
-    if half > 0:
-        low, high = (values[rank] if rank is not None else math.nan for rank in _median_ranks(len(values)))
-        doubtful = low <= high and (abs(centre) > half) != bool(low > 0 or high < 0)
-    return Estimate(math.exp(centre), math.exp(centre - half), math.exp(centre + half), len(values), doubtful)
+    ranks = _median_ranks(len(values))
+    median = (math.exp(values[ranks[0]]), math.exp(values[ranks[1]])) if ranks else None
+    return Estimate(math.exp(centre), math.exp(centre - half), math.exp(centre + half), len(values), median)
 
 
 def share_over_launches(shares: Mapping[tuple[Any, ...], float]) -> Estimate:
-    """Mean and t interval of shares of a whole, clipped to 0 and 1. Not on logs, for a share may be 0."""
+    """Mean and t interval of shares of a whole, one per launch, clipped to 0 and 1. Not on logs: a share may be 0."""
     centre, half = mean_and_half_interval(np.asarray(list(shares.values())))
     low, high = (float(np.clip(end, 0.0, 1.0)) for end in (centre - half, centre + half))
     return Estimate(centre, low, high, len(shares))
@@ -139,11 +146,11 @@ def t_quantile(degrees: float) -> float:
 
 
 @cache
-def _median_ranks(n: int) -> tuple[int | None, int | None]:
-    """Which of n sorted values bound the median's distribution-free interval; None where too few do."""
+def _median_ranks(n: int) -> tuple[int, int] | None:
+    """Which of n sorted values bound the median's distribution-free interval; None where there are too few."""
     interval: Any = stats.quantile_test(np.arange(n), p=0.5).confidence_interval(CONFIDENCE)
-    low, high = (int(end) if math.isfinite(end) else None for end in (interval.low, interval.high))
-    return low, high
+    ends = interval.low, interval.high
+    return (int(ends[0]), int(ends[1])) if all(map(math.isfinite, ends)) else None
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,10 @@ class Slope:
 
 
 def slope_of_line(x: Sequence[float], y: Sequence[float]) -> Slope:
-    """Least squares, with the t interval of the residuals: of noise and of misfit alike."""
+    """Least squares of one value of y per place, with the t interval of the residuals: len(x) − 2 degrees of freedom.
+
+    So the interval holds the misfit of the line, and of the noise what shows in these values.
+    """
     fit: Any = stats.linregress(x, y)
     half = t_quantile(len(x) - 2) * float(fit.stderr) if len(x) > 2 else math.nan
     return Slope(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half)
@@ -185,13 +195,16 @@ def slope_between(x: tuple[float, float], y: tuple[Sequence[float], Sequence[flo
 def verdict(ratio: Estimate, control: Estimate | None = None, effect: float = EFFECT) -> Verdict:
     """What the interval of a ratio allows one to say.
 
-    "higher" or "lower" when it leaves out 1 and, where a control ran, lies beyond the control's interval too, for what
-    equals show between them is no finding. "equal" when it lies within ± ``effect`` of 1, else "not shown".
+    "equal" when it lies within ± ``effect`` of 1. "higher" or "lower" when it leaves out 1, the median of the launches
+    does not contradict that, and it lies beyond the control's interval, where a control ran: what equals show between
+    them is no finding. Else "not shown".
     """
-    if ratio.doubtful or not math.isfinite(ratio.half_width):
+    if not math.isfinite(ratio.half_width):
         return "not shown"
     if 1 - effect < ratio.low and ratio.high < 1 + effect:
         return "equal"
+    if ratio.doubtful:
+        return "not shown"
     known = control is not None and math.isfinite(control.half_width)
     low, high = (control.low, control.high) if control is not None and known else (1.0, 1.0)
     if ratio.low > max(1.0, high):

@@ -146,13 +146,15 @@ class Study:
         return any(METRICS[name].how != "static" for name in self.metrics)
 
     def cases(self) -> Iterator[Case]:
-        """The product of the axes, arms innermost, the control last."""
+        """The product of the axes, arms innermost, the control last; without cases that have no figure to give."""
         for level, direction in product(self.level, self.direction):
             for img_size, tokens, patch_size in self._extents(level):
                 for batch, dtype, threads in product(self.batch, self.dtype, self.threads):
                     for arm in [*self.arms, *self.controls]:
                         where = (level, direction, img_size, tokens, patch_size)
-                        yield Case(arm, *where, self.size, batch, dtype, self.device, threads)
+                        case = Case(arm, *where, self.size, batch, dtype, self.device, threads)
+                        if self.metrics_of(case):
+                            yield case
 
     def _extents(self, level: str) -> list[tuple[tuple[int, int] | None, int | None, int]]:
         """(image size, tokens, patch size); an attention alone has one sequence, as with patches of one pixel."""
@@ -172,18 +174,19 @@ class Study:
         metric = METRICS[name]
         if case.direction not in metric.directions or case.level not in metric.levels:
             return False
-        if name == "predicted_memory" and (case.direction, case.dtype) != ("training", "fp32"):
-            return case.direction == "inference"
+        if name == "predicted_memory" and case.direction == "training" and case.dtype != "fp32":
+            return False  # autocast does nothing on paper
         if name == "limits":
             return case.arm.label == self.against
-        if name == "breakdown":
-            return case.arm.mode == "eager" and not case.arm.control
-        return metric.how == "timed" or not case.arm.control
+        if name == "breakdown" and case.arm.mode != "eager":
+            return False
+        return not case.arm.control or (metric.how == "timed" and metric.paired)
 
     @property
     def controls(self) -> list[Arm]:
         """The reference arm once more, where a run makes claims of speed."""
-        if self.quick or not self.timed or len(self.arms) == 1:
+        paired = any(METRICS[name].how == "timed" and METRICS[name].paired for name in self.metrics)
+        if self.quick or not paired or len(self.arms) == 1:
             return []
         reference = next(arm for arm in self.arms if arm.label == self.against)
         return [replace(reference, label=f"{self.against} again", control=True)]
@@ -268,6 +271,10 @@ def make_study(
     )
     if study.tokens and "op" not in levels:
         raise UserError("a number of tokens is for one attention alone; it needs --level op.")
+    if levels == ("op",) and (res or patch):
+        raise UserError(
+            "an attention alone has tokens, neither a resolution nor patches: --tokens, or another --level."
+        )
     if levels != ("op",):
         if not study.res:
             raise UserError("no resolution: name at least one (--res 1024, or --res 512x1024 for height x width).")
@@ -293,10 +300,10 @@ def _metrics(asked: Sequence[str], device: str, levels: Sequence[str], direction
 def _something_is_possible(study: Study) -> None:
     """Single points that are impossible become rows that say so; where all are, the question is a mistake."""
     refused = []
-    points = list(product(study.res, study.patch))
-    for img_size, patch_size in points:
+    points = [(level, *point) for level in study.level if level != "op" for point in product(study.res, study.patch)]
+    for level, img_size, patch_size in points:
         try:
-            check_input(img_size, patch_size)
+            check_input(img_size, patch_size, 8 if level == "block" else 32)
         except UserError as error:
             refused.append(error)
     if len(refused) == len(points) and any(arm.attn for arm in study.arms):

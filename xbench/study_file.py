@@ -13,6 +13,8 @@ from xbench.study import Study, make_study
 ARGUMENTS = inspect.signature(make_study).parameters
 LISTS = tuple(name for name, argument in ARGUMENTS.items() if argument.default == ())
 
+NUMBERS = ("res", "tokens", "patch", "batch", "threads")
+
 
 def load_study(path: Path, *, quick: bool = False) -> Study:
     """The study in the file; ``quick`` makes it a look. Its name is the file's, unless it names itself.
@@ -42,14 +44,20 @@ def _check_type(path: Path, key: str, value: Any) -> None:
     expected = list if key in LISTS else bool if key == "quick" else str
     if not isinstance(value, expected):
         raise UserError(f"{path}: {key} must be a {expected.__name__}, not {value!r}.")
+    items = int | str if key in NUMBERS else str
+    for item in value if isinstance(value, list) else []:
+        if not isinstance(item, items) or isinstance(item, bool):
+            raise UserError(f"{path}: {key} cannot hold {item!r}.")
 
 
 def save_study(asked: dict[str, Any], path: Path) -> None:
     """Writes down what was asked for, so that ``load_study`` gives the same study. What was left to defaults stays out.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the file is there already, or cannot be written.
     """
+    if path.exists():
+        raise UserError(f"{path} is there already; name another file, or remove it.")
     question = {"question": ARGUMENTS["question"].default}
     kept = {key: _plain(value) for key, value in asked.items() if value and value != ARGUMENTS[key].default}
     try:

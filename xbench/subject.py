@@ -71,7 +71,7 @@ def check_possible(case: Case) -> None:
         UserError: an image too small for the skeleton or its patches; half-precision training on the CPU.
     """
     if case.arm.attn and case.img_size:
-        check_input(case.img_size, case.patch_size)
+        check_input(case.img_size, case.patch_size, 8 if case.level == "block" else 32)
     if (case.direction, case.dtype, case.device) == ("training", "fp16", "cpu"):
         raise UserError("training in fp16 needs CUDA; allowed on the CPU: fp32, bf16.")
 

@@ -5,8 +5,11 @@ goes to standard error: standard output belongs to the protocol.
 """
 
 import contextlib
+import ctypes
 import json
+import math
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -23,7 +26,7 @@ from xbench.metrics import timing
 from xbench.metrics.breakdown import breakdown
 from xbench.metrics.cost import CostError, survey
 from xbench.metrics.limits import machine_limits
-from xbench.metrics.memory import largest_batch, peak_memory, resident_bytes
+from xbench.metrics.memory import largest_batch, peak_memory
 from xbench.metrics.static import Footprint, predict
 from xbench.models.sizes import SIZES
 from xbench.study import Case
@@ -38,6 +41,9 @@ from xbench.subject import (
     watch_attention_shapes,
     weights_dtype,
 )
+
+PR_SET_PDEATHSIG = 1
+HEADROOM = 1.25  # of the limit, for the search of the largest batch
 
 
 class Worker:
@@ -74,9 +80,11 @@ class Worker:
         model = self._model_on_paper(asked)
         image = torch.empty(input_shape(asked, 1), device="meta", dtype=weights_dtype(asked))
         cost, footprint = survey(model, image, cross_check=cross_check)
-        if asked.batch > 1 or asked.direction == "training":
-            footprint = predict_step(asked, model)
-        return {"cost": asdict(cost), "predicted_memory": asdict(footprint)}
+        if asked.batch == 1 and asked.direction == "inference":
+            memory: Footprint | None = footprint
+        else:
+            memory = predict_step(asked, model)
+        return {"cost": asdict(cost), "predicted_memory": memory and asdict(memory)}
 
     def _model_on_paper(self, case: Case) -> nn.Module:
         """On the meta device. What differs in size only shares a model, but for timm's, which may fix their input."""
@@ -88,9 +96,9 @@ class Worker:
                 self._on_paper[key] = build(case).eval().requires_grad_(False).to(dtype)
         return self._on_paper[key]
 
-    def limits(self, case: dict[str, Any] | None = None) -> dict[str, Any]:
+    def limits(self, case: dict[str, Any]) -> dict[str, Any]:
         """The machine's own limits with the case's dtype and threads, as samples and detail of a record."""
-        asked = Case.from_flat(case) if case else self.subject.case
+        asked = Case.from_flat(case)
         torch.set_num_threads(asked.threads)
         found = machine_limits(torch.device(asked.device), DTYPES[asked.dtype])
         return {
@@ -123,20 +131,33 @@ class Worker:
         # In eager inference on the CPU a first forward has the same peak as later ones, and may take seconds.
         case = subject.case
         warm = (case.device, case.arm.mode, case.direction) == ("cpu", "eager", "inference")
-        optimizer = subject.training_step and subject.training_step.optimizer
+        optimizer = subject.training_step.optimizer if subject.training_step else None
         peak = peak_memory(measured, subject.model, subject.inputs, subject.device, warm=warm, optimizer=optimizer)
         subject.check(outputs[0])
         return asdict(peak)
 
     def max_batch(self, limit: int) -> dict[str, Any]:
-        """The largest batch whose peak memory stays within ``limit`` bytes, and that peak; 0 where one is too many."""
-        case = self.subject.case
+        """The largest batch whose peak memory stays within ``limit`` bytes, and that peak; 0 where one is too many.
 
-        def peak(batch: int) -> int:
-            return self._peak(Subject(replace(case, batch=batch), self._photos))["total"]
+        The search may go somewhat beyond the limit, which therefore decides by the peak and not by a failure. 0 bytes
+        stands for 90 % of the memory of a CUDA device.
+        """
+        case = self.subject.case
+        del self.subject
+        if case.device == "cuda":
+            limit = limit or int(0.9 * torch.cuda.get_device_properties(0).total_memory)
+        limit_memory(int(HEADROOM * limit))
+
+        def peak(batch: int) -> float:
+            try:
+                return self._peak(Subject(replace(case, batch=batch), self._photos))["total"]
+            except Exception as error:
+                if not _is_oom(error):
+                    raise
+                return math.inf
 
         batch, peak_bytes = largest_batch(peak, limit)
-        return {"batch": batch, "peak_mib": peak_bytes / 2**20, "limit": limit}
+        return {"batch": batch, "peak_mib": peak_bytes / 2**20 if batch else None, "limit": limit}
 
     # In time
 
@@ -145,7 +166,7 @@ class Worker:
         return asdict(self._warm[batch])
 
     def block(self, batch: int) -> dict[str, Any]:
-        parts = self.subject.training_step and self.subject.training_step.parts
+        parts = self.subject.training_step.parts if self.subject.training_step else None
         return asdict(timing.measure_block(self.subject.step(batch), self._warm[batch], parts))
 
     def device_time(self) -> dict[str, Any]:
@@ -164,18 +185,17 @@ class Worker:
         return device_facts(self.subject.device)
 
 
-def predict_step(case: Case, model: nn.Module) -> Footprint:
+def predict_step(case: Case, model: nn.Module) -> Footprint | None:
     """The predicted memory and traffic of one step of the case's batch; ``model`` is on the meta device.
 
-    Of training in half precision only what is resident is known: autocast does nothing on the meta device.
+    None for training in half precision: autocast does nothing on the meta device.
     """
     inputs = torch.empty(input_shape(case, case.batch), device="meta", dtype=weights_dtype(case))
     if case.direction == "inference":
         with torch.no_grad():
             return predict(lambda: model(inputs), model, inputs)
     if case.dtype != "fp32":
-        resident = resident_bytes(model, inputs)
-        return Footprint(resident, 0, resident, 0)
+        return None
     model.train().requires_grad_(True)
     try:
         step = training_step(case, model, inputs)
@@ -207,12 +227,15 @@ def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
         return {"status": "unsupported", "reason": str(error)}
     except (InvalidOutputError, CostError) as error:
         return {"status": "crash", "reason": str(error)}
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return {"status": "oom", "reason": _first_line(error)}
     except Exception as error:
-        # torch has no exception type for a failed allocation on the CPU.
-        oom = "can't allocate memory" in str(error) or "not enough memory" in str(error)
-        return {"status": "oom" if oom else "crash", "reason": f"{type(error).__name__}: {_first_line(error)}"}
+        status = "oom" if _is_oom(error) else "crash"
+        return {"status": status, "reason": f"{type(error).__name__}: {_first_line(error)}"}
+
+
+def _is_oom(error: Exception) -> bool:
+    """torch has no exception type for a failed allocation on the CPU."""
+    words = "can't allocate memory", "not enough memory"
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def _first_line(error: BaseException) -> str:
@@ -220,13 +243,23 @@ def _first_line(error: BaseException) -> str:
 
 
 def limit_memory(max_bytes: int) -> None:
-    """Makes allocations beyond the limit fail here, and this process the first that the kernel kills for memory."""
+    """Makes allocations beyond the limit fail, and this process the first that the kernel kills for memory.
+
+    What the process holds before it has a model does not count.
+    """
     import resource
 
     if max_bytes:
-        resource.setrlimit(resource.RLIMIT_DATA, (max_bytes, max_bytes))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (max_bytes + _data_bytes(), hard))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _data_bytes() -> int:
+    """Private memory that this process has mapped, in bytes, as the kernel counts it for its limit."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
 
 
 def serve(requests: IO[str], replies: IO[str]) -> None:
@@ -237,7 +270,14 @@ def serve(requests: IO[str], replies: IO[str]) -> None:
         replies.flush()
 
 
+def die_with_parent() -> None:
+    """Makes the kernel end this process with its controller, also in the middle of a forward."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
+    if sys.platform == "linux":
+        die_with_parent()
     warnings.filterwarnings("ignore")
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -1,5 +1,6 @@
 """Peak memory equals the count by hand, to the byte, and repeats."""
 
+import math
 import subprocess
 import sys
 
@@ -188,6 +189,11 @@ def test_the_largest_batch_that_fits(grows, calls, start):
     batch, used = largest_batch(peak, 5000, start)
     assert used == grows(batch) <= 5000 < grows(batch + 1)
     assert len(asked) == len(set(asked)) <= calls
+
+
+def test_a_batch_that_cannot_be_allocated_is_too_many():
+    batch, used = largest_batch(lambda batch: 100 * batch if batch <= 37 else math.inf, 5000)
+    assert (batch, used) == (37, 3700)
 
 
 def test_where_one_image_is_too_many():

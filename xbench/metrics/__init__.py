@@ -6,6 +6,11 @@ from typing import Literal
 How = Literal["static", "exact", "timed"]
 METHODS: tuple[How, ...] = ("static", "exact", "timed")
 
+# The parts that a breakdown has; see breakdown.py for what belongs to each.
+COMPONENTS = ("attention", "MLP", "convolutions", "norms", "unfold/fold", "other")
+# What says how much memory a step needs, the measured first.
+MEMORY = ("peak_memory", "predicted_memory")
+
 
 @dataclass(frozen=True)
 class Metric:

@@ -27,10 +27,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from xbench.metrics import COMPONENTS
 from xbench.metrics.counters import Alone
 from xbench.models.layers import XFBlock, XFLayer
 
-COMPONENTS = ("attention", "MLP", "convolutions", "norms", "unfold/fold", "other")
 WHOLE = {"attention", "MLP", "norms"}
 
 FRAMES = (XFBlock, MobileVitBlock, MobileVitV2Block)

@@ -166,7 +166,7 @@ def read_cuda_stats(before: dict[str, int], after: dict[str, int], resident: int
     )
 
 
-def largest_batch(peak: Callable[[int], int], limit: int, start: int = 1) -> tuple[int, int]:
+def largest_batch(peak: Callable[[int], float], limit: int, start: int = 1) -> tuple[int, float]:
     """The largest batch whose peak stays within ``limit``, and that peak; (0, peak of one) where one is too many.
 
     Memory grows with the batch in a line, but for the scratch of kernels, which may come in steps. So the first two
@@ -174,8 +174,8 @@ def largest_batch(peak: Callable[[int], int], limit: int, start: int = 1) -> tup
     promises no more than what was seen to fit: three or four measurements where the growth is straight.
 
     Args:
-        peak: measures the peak of one step at that batch, in bytes. It may be asked for a batch that is a little too
-            large, and has to survive that.
+        peak: measures the peak of one step at that batch, in bytes; infinite where there is no memory for it. It may
+            be asked for a batch that is a little too large, and has to survive that.
         limit: bytes.
         start: the batch to measure first; where it does not fit, one image is.
     """
@@ -185,6 +185,10 @@ def largest_batch(peak: Callable[[int], int], limit: int, start: int = 1) -> tup
     candidate, too_many = 2 * start, math.inf
     while fits < candidate < too_many:
         needed = peak(candidate)
+        if math.isinf(needed):
+            too_many = candidate
+            candidate = (fits + candidate) // 2
+            continue
         per_image = (needed - used) / (candidate - fits)
         if needed <= limit:
             fits, used = candidate, needed

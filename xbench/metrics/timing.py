@@ -65,7 +65,10 @@ def run(step: Callable[[], object], iterations: int) -> tuple[float, float]:
 
 
 def warm_up(step: Callable[[], object], seconds: float, at_least: int) -> WarmUp:
-    """Runs until the last two windows agree in time and memory no longer grows, or ``seconds`` are spent."""
+    """Runs until the last two windows agree in time and memory no longer grows, or ``seconds`` are spent.
+
+    The first call, in which code may be compiled, counts neither as one of ``at_least`` iterations nor in ``seconds``.
+    """
     times: list[float] = []
     faults: list[float] = []
     settled = False
@@ -74,12 +77,12 @@ def warm_up(step: Callable[[], object], seconds: float, at_least: int) -> WarmUp
         elapsed, faulted = run(step, 1)
         times.append(elapsed)
         faults.append(faulted)
-        spent += elapsed
+        spent += elapsed if len(times) > 1 else 0.0
         window = max(1, min(len(times) // 3, 10))  # of three, so that the cold start is in neither
         recent, before = median(times[-window:]), median(times[-2 * window : -window] or times)
         steady = median(faults[-window:]) <= STEADY_FAULTS
         settled = steady and len(times) >= 4 and abs(recent / before - 1) <= AGREEMENT
-        if len(times) >= at_least and ((settled and spent >= 0.2) or spent >= seconds):
+        if len(times) > at_least and ((settled and spent >= 0.2) or spent >= seconds):
             break
     block_iterations = max(1, round(BLOCK_SECONDS / recent))
     # A slow model spends its time before four iterations; then a steady memory is what can be told.

@@ -26,7 +26,8 @@ class TrainingStep:
     Args:
         model: its parameters are trained; they stay in fp32. The caller puts it into training mode.
         inputs: what ``model`` takes, on the same device.
-        targets: labels [B] for class scores [B, classes], by cross-entropy; None for maps or tokens, by mean square.
+        targets: labels [B] for class scores [B, classes], by cross-entropy. None for maps or tokens, by mean square;
+            the gradient then goes on to ``inputs``, as it does for a part in the middle of a model.
         dtype: that of autocast; float32 is none. float16 also scales gradients, and needs CUDA.
         forward: runs ``model`` on ``inputs``, for example compiled; ``model`` itself where none is given.
 
@@ -48,10 +49,11 @@ class TrainingStep:
             raise UserError("training in fp16 needs CUDA; allowed on the CPU: fp32, bf16.")
         if dtype != torch.float32 and device == "meta":
             raise UserError("the memory of training can be predicted in fp32 only: autocast needs a device.")
-        self.inputs = inputs
+        self.inputs = inputs.requires_grad_(targets is None)
         self.targets = targets
         self.forward = forward or model
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+        parameters = list(model.parameters())
+        self.optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE) if parameters else None
         self.parts = {"forward": 0.0, "backward": 0.0, "optimizer": 0.0}
         # Autocast knows no "meta", and off it is the same for every device.
         place = "cpu" if device == "meta" else device
@@ -67,9 +69,11 @@ class TrainingStep:
         passed = self._now()
         self._scaler.scale(loss).backward()
         reached = self._now()
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        if self.optimizer is not None:
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+            self.optimizer.zero_grad(set_to_none=True)
+        self.inputs.grad = None
         ended = self._now()
         for part, seconds in zip(self.parts, (passed - started, reached - passed, ended - reached), strict=True):
             self.parts[part] += seconds

@@ -1,5 +1,6 @@
 """The widths of XFormer and the images it takes. Imports no torch, so that a wrong request is refused at once."""
 
+import math
 from dataclasses import dataclass
 
 from xbench.errors import UserError
@@ -68,9 +69,10 @@ SIZES = {
 }
 
 
-def check_input(img_size: tuple[int, int], patch_size: int) -> None:
+def check_input(img_size: tuple[int, int], patch_size: int, reduction: int = 32) -> None:
     """Refuses images, (height, width), that XFormer cannot take in a meaningful way.
 
+    ``reduction`` is that of the smallest map with patches: 32 in the whole model, 8 in the XF block of stage 3.
     At 32 pixels the last feature map is 1 × 1; MobileViT's frame enlarges it to one 2 × 2 patch, so p ≤ 2 always works.
 
     Raises:
@@ -79,9 +81,10 @@ def check_input(img_size: tuple[int, int], patch_size: int) -> None:
     height, width = img_size
     if min(img_size) < MIN_IMG_SIZE:
         raise UserError(f"image size {height}×{width} is too small: the least is {MIN_IMG_SIZE} pixels a side.")
-    smallest = -(-min(img_size) // 32)
+    smallest = -(-min(img_size) // reduction)
+    stage = int(math.log2(reduction))
     if patch_size > max(2, smallest):
         raise UserError(
-            f"patch size {patch_size} is larger than the {smallest}-pixel feature map of stage 5 "
+            f"patch size {patch_size} is larger than the {smallest}-pixel feature map of stage {stage} "
             f"at image size {height}×{width}; allowed there: 1 to {max(2, smallest)}."
         )

@@ -4,12 +4,14 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from xbench.axes import show_img_size
+from xbench.report.numbers import show_interval
+from xbench.statistics import Estimate
 from xbench.sweeps import Conditions, axis_value, extent
 
 # Conditions that can differ among comparison groups of one level and direction, with their heads in a table. "extent"
 # is the size of the image in pixels, or the number of tokens where the attention stands alone.
 HEADS = {
-    "extent": "px",
+    "extent": "input",
     "patch_size": "patch",
     "size": "size",
     "batch": "batch",
@@ -19,7 +21,7 @@ HEADS = {
 }
 # Those that are numbers, the first to become an axis first.
 AXES = {
-    "extent": "resolution [pixels a side]",
+    "extent": "resolution [px]",
     "patch_size": "patch size [pixels of the feature map a side]",
     "batch": "batch [images]",
     "threads": "threads of the CPU",
@@ -40,7 +42,7 @@ def in_words(conditions: Conditions) -> dict[str, str]:
     alone = conditions["level"] == "op"
     batch = conditions["batch"]
     return {
-        "extent": f"N = {conditions['tokens']:,}" if alone else f"{show_img_size(conditions['img_size'])} px",
+        "extent": name_extent(f"{conditions['tokens']:,}" if alone else show_img_size(conditions["img_size"]), alone),
         "size": LEVELS[conditions["level"]].format(conditions["size"]),
         "patch_size": "" if alone else f"patch {conditions['patch_size']}",
         "direction": "training" if conditions["direction"] == "training" else "",
@@ -49,6 +51,18 @@ def in_words(conditions: Conditions) -> dict[str, str]:
         "device": conditions["device"],
         "threads": _plural(conditions["threads"], "thread"),
     }
+
+
+def name_extent(size: str, alone: bool) -> str:
+    """ "1024 px", or "N = 4,096" where the attention stands alone: how a place is named in every table and plot."""
+    return f"N = {size}" if alone else f"{size} px"
+
+
+def show_crossing(at: Estimate, alone: bool) -> tuple[str, str]:
+    """A place between measured ones, and its interval: ("310 px", "301–321")."""
+    text = show_interval(at) if alone else show_interval(at).replace(",", "")
+    near, _, interval = text.partition(" (")
+    return name_extent(near, alone), interval.rstrip(")")
 
 
 def _plural(count: int, noun: str) -> str:
@@ -70,11 +84,16 @@ def number(conditions: Conditions, key: str) -> float:
 
 
 def show_value(conditions: Conditions, key: str) -> str:
-    """As it stands beside an axis, or in the column of a table."""
+    """As it stands beside an axis, whose label has the unit."""
     found = value(conditions, key)
     if isinstance(found, tuple):
         return show_img_size(found)
     return f"{found:,}" if isinstance(found, int) else str(found)
+
+
+def show_cell(conditions: Conditions, key: str) -> str:
+    """As it stands in the column of a table under its head; of the input, with its unit."""
+    return in_words(conditions)[key] if key == "extent" else show_value(conditions, key)
 
 
 def varying(places: Sequence[Conditions]) -> list[str]:

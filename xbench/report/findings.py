@@ -3,135 +3,85 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from xbench.bounds import attained, ceiling, limits
-from xbench.evaluations import functions, strongest
-from xbench.report.numbers import show_count, show_interval, show_number, show_power, show_share
-from xbench.report.wording import describe, describe_sweep, listing
+from xbench.bounds import ATTENTION, Attained, attained, ceiling, limits, shares
+from xbench.report.numbers import show_count, show_interval, show_number, show_share
+from xbench.report.overtakings import overtakings, without_void
+from xbench.report.wording import NAMED, capital, describe, describe_sweep, is_brief, listing, show_exponent
 from xbench.results import Results
-from xbench.scaling import MEMORY, Exponent, advantages, crossovers, exponent
+from xbench.scaling import Exponent, exponent
+from xbench.statistics import Estimate
 from xbench.sweeps import Conditions, Sweep
-
-MANY = 6  # arms whose exponents are said in full
 
 Found = TypeVar("Found")
 
 
 def findings(results: Results) -> list[str]:
     """Sentences on every sweep: crossovers, exponents, ceiling, roofline and largest batch."""
-    found = []
-    for sweep in results.sweeps():
-        if len(sweep.conditions) > 1:
-            found += _overtakings(results, sweep)
-        found += _growth(results, sweep)
-        for say in (_ceilings, _rooflines, _batches):
-            found += say(results, sweep)
-    return found
-
-
-def _overtakings(results: Results, sweep: Sweep) -> list[str]:
-    """Who is faster where, of each arm and the reference; and whose memory is smaller where, if that changes."""
-    reference = results.against
-    where = describe_sweep(sweep, results)
-    memory = _memory(results)
-    found, undecided = [], []
-    throughout: dict[str, list[str]] = {}
-    for arm in results.arms:
-        if arm == reference:
-            continue
-        crossed = _crossings(results, sweep, arm, reference)
-        better = {point.better for point in advantages(results, sweep, arm, reference) if point.times}
-        if better in ({arm}, {reference}):
-            throughout.setdefault("faster" if arm in better else "slower", []).append(arm)
-        elif better and not crossed:
-            undecided.append(arm)
-        found += crossed + (_crossings(results, sweep, arm, reference, memory) if memory else [])
-    for arm, rival in _beyond_the_reference(results, sweep):
-        found += _crossings(results, sweep, arm, rival)
-    for word, arms in throughout.items():
-        verb = "are" if len(arms) > 1 else "is"
-        found.append(f"{_capital(where)}, {listing(arms)} {verb} {word} than {reference} at every size measured.")
-    if undecided:
-        found.append(f"{_capital(where)}, no crossover in speed is shown between {reference} and {_either(undecided)}.")
-    return found
-
-
-def _beyond_the_reference(results: Results, sweep: Sweep) -> list[tuple[str, str]]:
-    """Arms, and the fastest evaluations of other functions at the largest size that are not the reference arm."""
-    pairs: dict[frozenset[str], tuple[str, str]] = {}
-    for one in strongest(results, sweep.conditions[-1]):
-        others = [arm for function, arms in functions(results).items() if function != one.function for arm in arms]
-        for arm in others:
-            if results.against not in (arm, one.fastest):
-                pairs.setdefault(frozenset((arm, one.fastest)), (arm, one.fastest))
-    return list(pairs.values())
-
-
-def _memory(results: Results) -> str | None:
-    return next((metric for metric in MEMORY if metric in results.metrics), None)
-
-
-def _crossings(results: Results, sweep: Sweep, arm: str, to: str, metric: str | None = None) -> list[str]:
-    unit = "tokens" if sweep.axis == "tokens" else "pixels a side"
-    beside = describe_sweep(sweep, results).partition(", ")[2]
-    start = f"{_capital(beside)}: " if beside else ""
-    found = []
-    for crossing in crossovers(results, sweep, arm, to, metric):
-        first, last = (f"{end:,.0f}" for end in crossing.bracket)
-        at = f"{show_number(crossing.at, 3)} {unit}"
-        if metric is None:
-            interval = f"95% interval {show_number(crossing.low, 3)} to {show_number(crossing.high, 3)}"
-            found.append(
-                f"{start}{crossing.above} overtakes {crossing.below} at {at} ({interval}, by straight lines between "
-                f"measured sizes); it is shown slower at {first} and faster at {last}."
-            )
-        else:
-            what = "memory" if metric == "peak_memory" else "predicted memory"
-            found.append(
-                f"{start}{crossing.above} needs less {what} than {crossing.below} from {at} on (by straight lines "
-                f"between measured sizes): at {last}, not at {first}."
-            )
-    return found
+    kinds = (overtakings, _growth, _ceilings, _rooflines, _batches)
+    return [sentence for sweep in results.sweeps() for say in kinds for sentence in say(results, sweep)]
 
 
 def _growth(results: Results, sweep: Sweep) -> list[str]:
-    """One sentence for time and one for memory, with the exponents of all arms."""
+    """One sentence for time and one for memory, with the exponents of all arms, or the extremes of many."""
     found = []
-    where = describe_sweep(sweep, results)
     step = "a training step" if sweep.fixed["direction"] == "training" else "an image"
-    extent = "number of tokens" if sweep.axis == "tokens" else "number of pixels"
-    speed = results.speed_metric_at(sweep.conditions[-1])
-    for metric, what in (
-        (speed, f"the time of {'one sequence' if sweep.axis == 'tokens' else step}"),
-        (_memory(results), "the memory of activations (exact; an interval is what a single power misses)"),
+    largest = sweep.conditions[-1]
+    for metric, what, void in (
+        (
+            results.speed_metric_at(largest),
+            f"the time of {'one sequence' if sweep.axis == 'tokens' else step}",
+            without_void(results, sweep),
+        ),
+        (results.memory_metric_at(largest), "the memory of activations", ""),
     ):
         powers = {arm: exponent(results, sweep, arm, metric) for arm in results.arms} if metric else {}
         known = {arm: power for arm, power in powers.items() if power}
-        if known:
-            parts = [f"{arm} {_power(power, brief=len(known) > MANY)}" for arm, power in known.items()]
-            sizes = next(iter(known.values())).points
-            top = f", at the {sizes} largest sizes," if sizes < len(sweep.conditions) else ","
-            found.append(f"{_capital(where)}{top} {what} grows with the {extent} N as: {'; '.join(parts)}.")
+        if not known:
+            continue
+        points = {power.points for power in known.values()}
+        over = "between the two largest sizes" if points == {2} else f"over the {max(points)} largest sizes"
+        where = capital(describe_sweep(sweep, results))
+        found.append(f"{where}, {over}{void}, {what} grows with the number of tokens N {_powers(results, known)}.")
     return found
 
 
-def _power(power: Exponent, brief: bool) -> str:
-    """ "N^1.53 (1.44 to 1.62), stated for large N: N^2", or the powers at both ends where it is not a single one."""
-    if power.straight:
-        text = f"N^{show_power(power.value, power.low, power.high)}"
-    else:
-        slopes = power.local[-(power.points - 1) :]
-        first, last = (f"N^{show_power(*slope[1:])}" for slope in (slopes[0], slopes[-1]))
-        text = f"by no single power, {first} between the first two sizes and {last} between the last two"
-    return text + (f", stated for large N: N^{power.theory:g}" if power.theory is not None and not brief else "")
+def _powers(results: Results, known: dict[str, Exponent]) -> str:
+    if not is_brief(results) or len(known) <= NAMED:
+        return "as: " + "; ".join(f"{arm} N^{show_exponent(power)}{_stated(power)}" for arm, power in known.items())
+    least, most = (pick(known, key=lambda arm: known[arm].value) for pick in (min, max))
+    bent = sum(power.straight is False for power in known.values())
+    text = (
+        f"as: {least} N^{show_exponent(known[least])} at the least; {most} N^{show_exponent(known[most])} at the most"
+    )
+    return text + (f"; {bent} of {len(known)} arms by no single power" if bent else "")
+
+
+def _stated(power: Exponent) -> str:
+    return f", stated N^{power.theory:g}" if power.theory is not None else ""
 
 
 def _ceilings(results: Results, sweep: Sweep) -> list[str]:
-    place, found = _largest(results, sweep, ceiling)
+    """What the attention takes of the time, of the arm where it is the most, and by that what a faster one can gain."""
+
+    def parts(results: Results, conditions: Conditions, arm: str) -> tuple[Estimate, Estimate] | None:
+        most = ceiling(results, conditions, arm)
+        return (shares(results, conditions, arm)[ATTENTION], most) if most else None
+
+    place, found = _largest(results, sweep, parts)
     if not found:
         return []
-    parts = [f"{arm} {show_interval(most)}" for arm, most in found.items()]
-    where = describe(place, results)
-    return [f"At {where}, an attention that took no time would make, at most, {listing(parts)} times as fast."]
+    first, *others = sorted(found, key=lambda arm: found[arm][0].value, reverse=True)
+    share, most = found[first]
+    whole = "block" if place["level"] == "block" else "model"
+    text = (
+        f"At {describe(place, results)}{_smaller(results, sweep, place)}, {first}'s attention takes "
+        f"{show_share(share)} of an instrumented eager pass; without it the {whole} would be {show_interval(most)} "
+        "times as fast, and no change of attention can do better here"
+    )
+    if len(others) > NAMED:
+        share, most = found[others[-1]]
+        return [f"{text}; of {len(found)} arms {others[-1]}'s takes the least, {show_share(share)}."]
+    return ["; ".join([text, *(f"{arm}'s takes {show_share(found[arm][0])}" for arm in others)]) + "."]
 
 
 def _rooflines(results: Results, sweep: Sweep) -> list[str]:
@@ -139,29 +89,58 @@ def _rooflines(results: Results, sweep: Sweep) -> list[str]:
     machine = limits(results, place)
     if not found or not machine:
         return []
-    shares = [(show_share(one.share), show_number(one.intensity, 2)) for one in found.values()]
-    said = "{} reaches {} of what this machine allows at {} multiply–accumulates per byte", "{} {} at {}"
-    parts = [said[i > 0].format(arm, *figures) for i, (arm, figures) in enumerate(zip(found, shares, strict=True))]
+    above = {arm: one for arm, one in found.items() if one.share.value > 1 and one.by_memory}
+    below = sorted(found.keys() - above.keys(), key=lambda arm: found[arm].share.value)
+    if len(below) > NAMED:
+        least, most = (f"{show_share(found[arm].share)} ({arm})" for arm in (below[0], below[-1]))
+        said = [f"arms reach {least} to {most} of what this machine allows"]
+    else:
+        parts = [_reached(arm, found[arm], first=i == 0) for i, arm in enumerate(below)]
+        said = [listing(parts)] if parts else []
+    if above:
+        verb, their = ("stands", "its") if len(above) == 1 else ("stand", "their")
+        who = listing(list(above)) if len(above) <= NAMED else f"{len(above)} arms"
+        said.append(f"{who} {verb} above the memory roof: {their} data stay in caches")
     own = (
-        f"{show_count(machine.macs_per_second.value)} multiply–accumulates and "
+        f"the machine itself does {show_count(machine.macs_per_second.value)} multiply–accumulates and "
         f"{show_count(machine.copy_bytes_per_second.value)}B copied per second"
     )
-    return [f"At {describe(place, results)}, {listing(parts)}; the machine itself does {own}."]
+    return [f"At {describe(place, results)}{_smaller(results, sweep, place)}, {'; '.join([*said, own])}."]
+
+
+def _reached(arm: str, one: Attained, first: bool) -> str:
+    share, intensity = show_share(one.share), show_number(one.intensity, 2)
+    if not first:
+        return f"{arm} {share} at {intensity}"
+    return f"{arm} reaches {share} of what this machine allows at {intensity} multiply–accumulates per byte"
 
 
 def _batches(results: Results, sweep: Sweep) -> list[str]:
-    def largest_batch(results: Results, conditions: Conditions, arm: str) -> int | None:
-        cell = results.cell(conditions, arm, "max_batch")
-        return int(cell.figure.value) if cell and cell.figure else None
+    """The largest batches, by the limit that they were found under: under different limits they do not compare."""
 
-    place, found = _largest(results, sweep, largest_batch)
-    if not found:
-        return []
-    cells = [results.cell(place, arm, "max_batch") for arm in found]
-    limit = max((cell.detail.get("limit", 0) for cell in cells if cell), default=0)
-    room = f" into {show_number(limit / 2**30, 3)} GiB" if limit else ""
-    parts = [f"{count:,} for {arm}" for arm, count in found.items()]
-    return [f"At {describe(place, results)}, the largest batch that fits{room} is {listing(parts)}."]
+    def batch(results: Results, conditions: Conditions, arm: str) -> tuple[int, float] | None:
+        cell = results.cell(conditions, arm, "max_batch")
+        return (int(cell.figure.value), cell.detail.get("limit", 0.0)) if cell and cell.figure else None
+
+    place, found = _largest(results, sweep, batch)
+    by_limit: dict[float, list[tuple[int, str]]] = {}
+    for arm, (count, limit) in found.items():
+        by_limit.setdefault(limit, []).append((count, arm))
+    parts = []
+    for limit, own in by_limit.items():
+        room = f" into {show_number(limit / 2**30, 3)} GiB" if limit else ""
+        if len(own) > NAMED:
+            (least, last), (most, first) = min(own), max(own)
+            counts = f"{least:,} ({last}) to {most:,} ({first})"
+        else:
+            counts = listing([f"{count:,} for {arm}" for count, arm in own])
+        parts.append(f"the largest batch that fits{room} is {counts}")
+    return [f"At {describe(place, results)}, {'; '.join(parts)}."] if parts else []
+
+
+def _smaller(results: Results, sweep: Sweep, place: Conditions) -> str:
+    """Why a place that is not the largest is spoken of, where that is because the control failed."""
+    return without_void(results, sweep) if place is not sweep.conditions[-1] else ""
 
 
 def _largest(
@@ -173,11 +152,3 @@ def _largest(
         if found:
             return conditions, found
     return sweep.conditions[-1], {}
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _either(arms: list[str]) -> str:
-    return " or ".join(filter(None, [", ".join(arms[:-1]), arms[-1]]))

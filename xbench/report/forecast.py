@@ -4,24 +4,28 @@ from rich.console import Console
 from rich.text import Text
 
 from xbench.forecast import Expected, total_seconds
-from xbench.report.conditions import conditions_line
+from xbench.report.conditions import Conditions, settings
 from xbench.report.numbers import show_count, show_number, show_seconds
-from xbench.report.tables import Grid, rich_table
+from xbench.report.tables import make_grids
+from xbench.report.terminal import show_grid
 from xbench.study import Study
+
+HEADS = ["MACs", "predicted MiB", "about s a step"]
 
 
 def show_forecast(study: Study, expected: list[Expected], console: Console) -> None:
-    """Prints a table per set of conditions, and the time in all."""
-    by_conditions: dict[str, list[Expected]] = {}
-    for one in expected:
-        by_conditions.setdefault(conditions_line(one.case.conditions), []).append(one)
-    for title, group in by_conditions.items():
-        console.print(Text(title, style="bold"))
-        rows = [_row(one) for one in group]
-        console.print(rich_table(Grid("", ["arm", "MACs", "predicted MiB", "about s a step"], rows, {}), console.width))
-        for one in group:
-            if one.reason:
-                console.print(Text(f"  {one.case.arm.label}: {one.reason}", style="red"))
+    """Prints a table per level and direction, and the time in all."""
+    cells = {(str(one.case.conditions), one.case.arm.label): one for one in expected}
+    places = list({str(one.case.conditions): one.case.conditions for one in expected}.values())
+    arms = list(dict.fromkeys(one.case.arm.label for one in expected))
+
+    def row(place: Conditions, arm: str) -> list[str] | str | None:
+        one = cells.get((str(place), arm))
+        return _row(one) if one else None
+
+    for group in settings(places):
+        for grid in make_grids(group, arms, HEADS, row, together=True):
+            show_grid(grid, console)
     impossible = sum(bool(one.reason) for one in expected)
     held = sum(one.held for one in expected)
     parts = [f"{len(expected)} cells"]
@@ -32,10 +36,10 @@ def show_forecast(study: Study, expected: list[Expected], console: Console) -> N
     )
 
 
-def _row(one: Expected) -> list[str]:
+def _row(one: Expected) -> list[str] | str:
     if one.reason:
-        return [one.case.arm.label, "–", "–", "–"]
+        return one.reason
     if one.held:
-        return [one.case.arm.label, "measured", "", ""]
-    memory, seconds = show_number(one.memory_bytes / 2**20, 3), show_number(max(one.seconds, 1e-6), 2)
-    return [one.case.arm.label, show_count(one.macs), memory, seconds]
+        return ["measured", "", ""]
+    memory = "–" if one.memory_bytes is None else show_number(one.memory_bytes / 2**20, 3)
+    return [show_count(one.macs), memory, show_number(max(one.seconds, 1e-6), 2)]

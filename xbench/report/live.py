@@ -3,6 +3,7 @@
 Of a study with few cases every exact figure is shown as it comes; of a sweep, how many cases have theirs.
 """
 
+import math
 import time
 from typing import Any
 
@@ -19,6 +20,7 @@ from xbench.study import Case, Study
 from xbench.watch import Progress
 
 FEW_CASES = 12  # up to which every figure and every failure gets a line of its own
+FEW_ARMS = 4  # up to which every ratio is shown as it comes
 SHOWN = 6  # comparison groups in the panel: those that advanced last
 STAGES = {"static": "figures on paper", "exact": "figures of a run"}
 
@@ -117,9 +119,25 @@ class Display:
         return Group(*lines, self._spinner)
 
     def _line(self, progress: Progress) -> str:
-        ratios = " · ".join(f"{label} {show_interval(times)}" for label, times in progress.ratios.items())
+        ratios = " · ".join(self._ratios(progress))
         against = f"speed × {self._study.against}: {ratios}" if ratios else "one arm"
         return f"{self._where(progress.conditions)} · launch {progress.launch} of {progress.planned} · {against}"
+
+    def _ratios(self, progress: Progress) -> list[str]:
+        """Every ratio; of many arms the extremes, and how far the widest interval is from being narrow enough."""
+        if len(self._study.arms) <= FEW_ARMS:
+            return [f"{label} {show_interval(times)}" for label, times in progress.ratios.items()]
+        own = {arm.label: times for arm in self._study.arms if (times := progress.ratios.get(arm.label))}
+        if not own:
+            return []
+        ends = {
+            "slowest": min(own, key=lambda arm: own[arm].value),
+            "fastest": max(own, key=lambda arm: own[arm].value),
+        }
+        widest = max(times.half_width for times in progress.ratios.values())
+        interval = f"±{math.expm1(widest):.0%}" if math.isfinite(widest) else "not known yet"
+        named = [f"{word} {arm} {show_number(own[arm].value, 2)}" for word, arm in ends.items()]
+        return [", ".join([*named, f"widest interval {interval}"])]
 
     def _time(self) -> str:
         now = time.monotonic()

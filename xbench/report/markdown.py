@@ -4,9 +4,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from xbench.report.answers import answers, caveats
-from xbench.report.meaning_tables import cost_grids, exponent_grids, limit_grids, machine_lines, share_grids
+from xbench.report.meaning_tables import (
+    cost_grids,
+    crossover_grids,
+    exponent_grids,
+    limit_grids,
+    machine_lines,
+    share_grids,
+)
 from xbench.report.numbers import show_seconds
+from xbench.report.pivot import pivot_grids
 from xbench.report.tables import Grid, markdown_table, result_grids
+from xbench.report.wording import is_brief
 from xbench.results import Results
 
 PROTOCOL = """\
@@ -32,34 +41,44 @@ the modules inside it. What the instruments themselves take makes it longer than
 The machine's limits are measured in the same run: multiply–accumulates per second of a large matrix product, bytes per
 second of a large copy. The roof at an intensity, in MACs per byte, is the smaller of the first and intensity × the
 second. Bytes are those that the operations would move if each went to memory and back, so an arm whose bytes stay in a
-cache can stand above it.""",
+cache can stand above it. A compiled arm has no place under it: what is fused moves fewer bytes than are counted.""",
 }
 GROWTH = """\
-A figure grows as N to this power over the upper part of the sweep, 95 % interval in brackets; "bends" where no single
-power describes it. The stated power is that of the attention alone for large N; all else in a model is linear."""
+A figure grows as N to this power, 95 % interval in brackets: among the largest sizes where four or more are within a
+factor of 16 of N, else between the two largest; "bends" where no single power describes them. The stated power is that
+of the attention alone for large N; all else in a model is linear."""
+OVERTAKING = """\
+Between the two measured sizes in the last column: at each, one of the two arms is shown to be the faster."""
 
 BEHIND = ("breakdown", "roofline", "scaling", "memory_scaling")  # plots that are not beside the figures
 
 
 def markdown_report(results: Results, question: str, command: str, plots: Sequence[Path], folder: Path) -> str:
-    """The report as Markdown, with links to ``plots`` relative to ``folder``."""
+    """The report as Markdown, with links to ``plots`` relative to ``folder``.
+
+    Without a ``command`` nothing is said of how to run it again.
+    """
     links = {path.stem: f"\n![{path.stem.replace('_', ' ')}]({path.relative_to(folder)})" for path in plots}
-    parts = [f"# {question}"]
+    brief = is_brief(results)
+    parts = [f"# {question}\n"]
     parts += [f"- {sentence}" for sentence in answers(results)]
     if notes := caveats(results):
-        parts += ["\n## Before you believe it"] + [f"- {note}" for note in notes]
+        parts += ["\n## Before you believe it\n"] + [f"- {note}" for note in notes]
+    parts += _section("At a glance", "", pivot_grids(results) if brief else [], links, [])
     parts += ["\n## Figures", *_tables(result_grids(results))]
     parts += [link for name, link in links.items() if name not in BEHIND]
     parts += _section("Where the time goes", "", share_grids(results), links, ["breakdown"])
     machine = "\n".join(f"- {line}" for line in machine_lines(results))
     parts += _section("How near the machine's limits", machine, limit_grids(results), links, ["roofline"])
     parts += _section("How it grows", GROWTH, exponent_grids(results), links, ["scaling", "memory_scaling"])
+    parts += _section("Who overtakes whom", OVERTAKING, crossover_grids(results) if brief else [], links, [])
     parts += _section("Do the counters agree", "", cost_grids(results, results.conditions), links, [])
     parts += ["\n## How the figures were taken\n", PROTOCOL]
     measured = {record.metric for record in results.records}
     parts += [f"\n{text}" for name, text in EXPLAINED.items() if name in measured]
     parts += ["", *_provenance(results)]
-    parts += ["\n## Again\n", f"```\n{command}\n```"]
+    if command:
+        parts += ["\n## Again\n", f"```\n{command}\n```"]
     return "\n".join(parts) + "\n"
 
 
@@ -79,10 +98,15 @@ def _tables(grids: Iterable[Grid]) -> list[str]:
 
 
 def _provenance(results: Results) -> list[str]:
-    last = results.records[-1]
-    versions = {name: text for record in results.records for name, text in record.versions.items()}
-    facts = {**last.machine, **versions, "commit": last.commit, "time": last.time}
-    lines = [f"- {name}: {value}" for name, value in facts.items() if value]
+    """What the figures were taken on and with; where that changed on the way, all of it."""
+    facts: dict[str, dict[str, None]] = {}
+    for record in results.records:
+        for name, value in {**record.machine, **record.versions, "commit": record.commit}.items():
+            if value:
+                facts.setdefault(name, {})[str(value)] = None
+    lines = [f"- {name}: {', '.join(values)}" for name, values in facts.items()]
+    if times := sorted(record.time for record in results.records if record.time):
+        lines.append(f"- measured: {' to '.join(dict.fromkeys([times[0], times[-1]]))}")
     if spent := results.overhead:
         lines.append(
             f"- time: {show_seconds(spent['total_seconds'])} in all, {show_seconds(spent['model_seconds'])} running "

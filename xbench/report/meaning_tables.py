@@ -5,12 +5,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from xbench.bounds import COMPONENTS, attained, ceiling, limits, shares
-from xbench.report.conditions import Conditions, conditions_line, settings
-from xbench.report.numbers import show_count, show_interval, show_number, show_power, show_share
-from xbench.report.tables import Grid, RowOf, make_grids
+from xbench.bounds import attained, ceiling, limits, machine_of, shares
+from xbench.metrics import COMPONENTS
+from xbench.report.conditions import Conditions, conditions_line, name_extent, settings, show_crossing
+from xbench.report.numbers import show_count, show_interval, show_number, show_share
+from xbench.report.tables import FEW, Grid, RowOf, make_grids
+from xbench.report.wording import show_exponent
 from xbench.results import Cell, Results
-from xbench.scaling import MEMORY, Exponent, exponent
+from xbench.scaling import Crossover, crossovers, exponent
+from xbench.statistics import Estimate
 
 COUNTERS = ("torch", "fvcore", "ptflops")
 
@@ -40,7 +43,7 @@ def limit_grids(results: Results) -> list[Grid]:
         reached, roof = found.macs_per_second.times(1e-9), found.roof * 1e-9
         return [show_number(found.intensity, 3), show_interval(reached), show_number(roof, 3), show_share(found.share)]
 
-    heads = ["MACs per byte", "10⁹ MACs/s", "roof", "share of the roof"]
+    heads = ["MACs per byte", "GMACs/s", "roof", "share of the roof"]
     return _by_setting(results, results.conditions, heads, row)
 
 
@@ -49,46 +52,68 @@ def machine_lines(results: Results) -> list[str]:
     found = {}
     for place in results.conditions:
         machine = limits(results, place)
-        key = (place["dtype"], place["device"], place["threads"])
+        key = machine_of(place)
         if machine and key not in found:
-            macs, copied = machine.macs_per_second.times(1e-9), machine.copy_bytes_per_second.times(1e-9)
             where = conditions_line(place, but=("extent", "size", "patch_size", "direction", "batch"))
-            found[key] = (
-                f"{where}: {show_interval(macs)} · 10⁹ MACs/s in a matrix product, {show_interval(copied)} GB/s copied"
-            )
+            macs = _with_unit(machine.macs_per_second.times(1e-9), "GMACs/s")
+            copied = _with_unit(machine.copy_bytes_per_second.times(1e-9), "GB/s")
+            found[key] = f"{where}: {macs} in a matrix product, {copied} copied"
     return list(found.values())
+
+
+def _with_unit(figure: Estimate, unit: str) -> str:
+    """ "99.5 GMACs/s (99.1–100.0)"."""
+    value, space, interval = show_interval(figure).partition(" ")
+    return f"{value} {unit}{space}{interval}"
 
 
 def exponent_grids(results: Results) -> list[Grid]:
     """By sweep and arm, the power of N that is stated, that of the measured time and that of the memory."""
     sweeps = results.sweeps()
-    memory = next((name for name in MEMORY if name in results.metrics), None)
 
     def row(place: Conditions, arm: str) -> list[str] | None:
         sweep = next(sweep for sweep in sweeps if sweep.conditions[0] == place)
-        time = results.speed_metric_at(sweep.conditions[-1])
-        found = [exponent(results, sweep, arm, metric) if metric else None for metric in (time, memory)]
+        last = sweep.conditions[-1]
+        metrics = results.speed_metric_at(last), results.memory_metric_at(last)
+        found = [exponent(results, sweep, arm, metric) if metric else None for metric in metrics]
         if not any(found):
             return None
         stated = [f"{power.theory:g}" if power and power.theory is not None else "–" for power in found]
-        return [stated[0], _power(found[0]), stated[1], _power(found[1])]
+        own = [show_exponent(power) if power else "–" for power in found]
+        return [stated[0], own[0], stated[1], own[1]]
 
     heads = ["stated", "time", "stated, memory", "memory of activations"]
     return _by_setting(results, [sweep.conditions[0] for sweep in sweeps], heads, row, unsaid=["extent"])
 
 
+def crossover_grids(results: Results) -> list[Grid]:
+    """By sweep and arm, from which size on it is faster or slower than the reference arm."""
+    sweeps = [sweep for sweep in results.sweeps() if len(sweep.conditions) > 1]
+
+    def row(place: Conditions, arm: str) -> list[str] | None:
+        sweep = next(sweep for sweep in sweeps if sweep.conditions[0] == place)
+        crossed = crossovers(results, sweep, arm, results.against) if arm != results.against else []
+        rows = [_crossing(one, arm, alone=sweep.axis == "tokens") for one in crossed]
+        return ["; ".join(column) for column in zip(*rows, strict=True)] or None
+
+    heads = ["becomes", "near", "95% interval", "between"]
+    title = f"Where an arm overtakes {results.against}, or is overtaken · {{}}"
+    places = [sweep.conditions[0] for sweep in sweeps]
+    return _by_setting(results, places, heads, row, title=title, unsaid=["extent"])
+
+
+def _crossing(one: Crossover, arm: str, alone: bool) -> list[str]:
+    near, interval = show_crossing(Estimate(one.at, one.low, one.high, launches=1), alone)
+    bracket = " and ".join(f"{end:,.0f}" if alone else f"{end:.0f}" for end in one.bracket)
+    return ["faster" if one.above == arm else "slower", near, interval, name_extent(bracket, alone)]
+
+
 def _by_setting(
     results: Results, places: Sequence[Conditions], heads: list[str], row: RowOf, **rest: Any
 ) -> list[Grid]:
-    found = (make_grids(results, group, results.arms, heads, row, **rest) for group in settings(places))
+    rest |= {"together": len(results.conditions) > FEW, "marked": results.marked}
+    found = (make_grids(group, results.arms, heads, row, **rest) for group in settings(places))
     return [grid for grids in found for grid in grids]
-
-
-def _power(power: Exponent | None) -> str:
-    if power is None:
-        return "–"
-    bend = "" if power.straight else f", bends: {power.local[0][1]:.2f} … {power.local[-1][1]:.2f}"
-    return show_power(power.value, power.low, power.high) + bend
 
 
 def cost_grids(results: Results, conditions: Sequence[Conditions]) -> list[Grid]:

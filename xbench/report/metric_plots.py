@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xbench.report.conditions import number, show_value
+from xbench.report.conditions import in_words, number
 from xbench.report.numbers import show_count, show_estimate, show_mib
 from xbench.report.panels import (
     DARK,
@@ -20,6 +20,7 @@ from xbench.report.panels import (
     error,
     make_figure,
     make_panels,
+    mark_void,
     plain,
     set_log,
     set_ticks,
@@ -31,6 +32,8 @@ from xbench.results import Cell, Results
 from xbench.statistics import Estimate
 
 BAR = 0.25  # inches of an arm's row
+USUAL_NAME = 10  # letters that a panel's width allows for
+NAME_LETTER = 0.085  # inches of one more
 BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8}  # a text right of a bar
 
 
@@ -96,7 +99,7 @@ def metric_plot(
     if not figures:
         return None
     lines = any(panel.axis for panel in panels)
-    size = PANEL if lines else (4.4, bars_height(results))
+    size = PANEL if lines else bars_size(results.arms)
     figure, drawn = make_figure(panels, size, share="y" if lines else "xy")
     missing: dict[str, list[str]] = {}
     reach: dict[Axes, float] = {}
@@ -114,15 +117,17 @@ def metric_plot(
     for axes in reach:
         # Room for the figures behind the longest bar.
         axes.set_xlim(0, 1.4 * max(reach[other] for other in axes.get_shared_x_axes().get_siblings(axes)) or 1)
+    mark_void(results, drawn, metric)
     if lines:
         names = [f"{arm} ({'; '.join(missing[arm])})" if missing.get(arm) else arm for arm in results.arms]
         add_legend(figure, [swatch(results, arm) for arm in results.arms], names)
     return figure
 
 
-def bars_height(results: Results) -> float:
-    """Inches of a panel with a horizontal bar for each arm."""
-    return 0.9 + BAR * len(results.arms)
+def bars_size(arms: Sequence[str], width: float = 4.4) -> tuple[float, float]:
+    """Inches of a panel with a horizontal bar for each arm; long names do not take the bars' room."""
+    longest = max(map(len, arms))
+    return width + NAME_LETTER * max(0, longest - USUAL_NAME), 0.9 + BAR * len(arms)
 
 
 def draw_line(
@@ -138,12 +143,12 @@ def draw_line(
 
 
 def _missing(panel: Panel, cells: Sequence[Cell | None], title: str) -> list[str]:
-    """ "oom at 2048, 4096": where the arm has no figure, by reason; ``title`` tells the panel from others."""
+    """ "oom at 2048 px, 4096 px": where the arm has no figure, by reason; ``title`` tells the panel from others."""
     assert panel.axis is not None
     where: dict[str, list[str]] = {}
     for place, cell in zip(panel.places, cells, strict=True):
         if cell and not cell.figure:
-            where.setdefault(cell.status, []).append(show_value(place, panel.axis))
+            where.setdefault(cell.status, []).append(in_words(place)[panel.axis])
     return [f"{status} at {', '.join(found)}{title and f', {title}'}" for status, found in where.items()]
 
 

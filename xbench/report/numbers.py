@@ -9,6 +9,8 @@ WIDE = 0.25  # half interval, relative to the value, from which "±" would hide 
 
 def show_estimate(figure: Estimate) -> str:
     """ "602 ±5", rounded where the interval begins; "1,000 (400–2,500)" where that is wide; "602 ±?" where unknown."""
+    if _repeats(figure):
+        return show_number(figure.value, 3)
     half = (figure.high - figure.low) / 2
     if not math.isfinite(half):
         return f"{show_number(figure.value, 2)} ±?"
@@ -21,15 +23,16 @@ def show_estimate(figure: Estimate) -> str:
 def show_interval(figure: Estimate) -> str:
     """ "0.186 (0.182–0.190)"; the bare value for exact figures; "0.19 (?)" where no interval is known.
 
-    At least two digits of the value and one of the lower end are shown, and an end that is not 1 never reads as 1.
+    At least two digits of the value and one of the lower end are shown, and one more where that keeps an end that is
+    not 1 from reading as 1.
     """
-    if figure.low == figure.high == figure.value:
+    if _repeats(figure):
         return show_number(figure.value, 3)
     half = (figure.high - figure.low) / 2
     if not math.isfinite(half):
         return f"{show_number(figure.value, 2)} (?)"
     decimals = max(_decimals(half), 1 - _magnitude(figure.value), -_magnitude(figure.low))
-    while decimals < 4 and any(end != 1 and round(end, decimals) == 1 for end in (figure.low, figure.high)):
+    if any(round(end, decimals) == 1 != round(end, decimals + 1) for end in (figure.low, figure.high)):
         decimals += 1
     return f"{_fixed(figure.value, decimals)} ({_fixed(figure.low, decimals)}–{_fixed(figure.high, decimals)})"
 
@@ -56,7 +59,9 @@ def show_mib(mib: float) -> str:
 
 
 def show_share(share: Estimate) -> str:
-    """0.453 within 0.431 to 0.476 → "45% (43–48)"; "45% (?)" where no interval is known."""
+    """0.453 within 0.431 to 0.476 → "45% (43–48)"; "45.3%" where it repeats; "45% (?)" where no interval is known."""
+    if _repeats(share):
+        return f"{share.value:.1%}"
     if not math.isfinite(share.high - share.low):
         return f"{share.value:.0%} (?)"
     decimals = 1 if share.high - share.low < 0.01 else 0
@@ -76,10 +81,13 @@ def show_seconds(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def _repeats(figure: Estimate) -> bool:
+    """Whether the interval is nothing, to rounding error."""
+    return math.isclose(figure.low, figure.high, rel_tol=1e-9)
+
+
 def _decimals(half: float) -> int:
     """Decimals that show the half interval with one digit, two where that digit would be 1."""
-    if half <= 0:
-        return 3
     magnitude = _magnitude(half)
     leading = half / 10**magnitude
     return -magnitude + (1 if leading < 1.95 else 0)

@@ -5,7 +5,7 @@ The numeric condition that varies is the x axis, image size or number of tokens 
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = "osD^vP*X"
 STROKES: list[Any] = ["-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2))]
 GREY, DARK = "#888888", "#444444"
+MANY = len(COLOURS)  # arms above which lines and stacked bars are too many to follow
 
 ACROSS = 4  # panels in a row
 MOST = 12  # panels in a figure; the tables have the rest
@@ -58,11 +59,11 @@ class Panel:
         return AXES[self.axis] if self.axis else ""
 
 
-def make_panels(places: Sequence[Conditions]) -> list[Panel]:
-    """Every place in one panel."""
+def make_panels(places: Sequence[Conditions], apart: Collection[str] = ()) -> list[Panel]:
+    """Every place in one panel. The conditions named ``apart`` are never its axis: where they differ, panels do."""
     panels = []
     for group in settings(places):
-        axis = next((key for key in varying(group) if key in AXES), None)
+        axis = next((key for key in varying(group) if key in AXES and key not in apart), None)
         rest = [key for key in HEADS if key != axis]
         found: dict[tuple[Any, ...], list[Conditions]] = {}
         for place in group:
@@ -71,11 +72,6 @@ def make_panels(places: Sequence[Conditions]) -> list[Panel]:
             ordered = sorted(own, key=lambda place: number(place, axis)) if axis else own
             panels.append(Panel(ordered, axis if len(own) > 1 else None))
     return panels
-
-
-def single_panels(places: Sequence[Conditions]) -> list[Panel]:
-    """A panel for each place."""
-    return [Panel([place], None) for place in places]
 
 
 def make_figure(
@@ -113,6 +109,17 @@ def make_figure(
         own = conditions_line(panel.places[0], but=common | {panel.axis})
         axes.set_title(textwrap.fill(own, int(size[0] / LETTER * 0.85)), loc="left", fontsize=9, color=DARK)
     return figure, list(zip(panels, grid, strict=False))
+
+
+def mark_void(results: Results, drawn: Sequence[tuple[Panel, Axes]], metric: str | None = None) -> None:
+    """Says above each panel where the control failed, in speed or in the metric named, so that nothing is shown."""
+    for panel, axes in drawn:
+        void = [place for place in panel.places if not results.trusted(place, metric)]
+        if void:
+            some = panel.axis and len(void) < len(panel.places)
+            where = f" at {', '.join(in_words(place)[panel.axis] for place in void)}" if some and panel.axis else ""
+            parts = [axes.get_title(loc="left"), f"void{where}: control failed"]
+            axes.set_title("\n".join(filter(None, parts)), loc="left", fontsize=9, color=DARK)
 
 
 def across(panels: int) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from xbench.report import growth_plots, metric_plots, part_plots
+from xbench.report import growth_plots, metric_plots, part_plots, speed_plots
 from xbench.results import Results
 from xbench.study import PLOTS
 
@@ -15,7 +15,7 @@ DRAWN: dict[str, Callable[[Results], Figure | None]] = {
     "latency": metric_plots.latency,
     "device_time": metric_plots.device_time,
     "memory": metric_plots.memory,
-    "speed": growth_plots.speed,
+    "speed": speed_plots.speed,
     "scaling": growth_plots.scaling,
     "memory_scaling": growth_plots.memory_scaling,
     "training": part_plots.training,

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from xbench.report.conditions import HEADS, Conditions, conditions_line, settings, show_value, varying
+from xbench.report.conditions import HEADS, Conditions, conditions_line, settings, show_cell, varying
 from xbench.report.numbers import show_count, show_estimate, show_interval, show_mib, show_number
 from xbench.results import Cell, Results
 from xbench.statistics import Estimate
@@ -39,8 +39,8 @@ class Grid:
     def name(self, row: int) -> str:
         """What the row is about, in one line."""
         *where, arm = self.rows[row][: self.names]
-        heads = self.heads[: self.names - 1]
-        return ", ".join([*(f"{head} {text}" for head, text in zip(heads, where, strict=True)), arm])
+        heads = ["" if head == HEADS["extent"] else f"{head} " for head in self.heads[: self.names - 1]]
+        return ", ".join([*(head + text for head, text in zip(heads, where, strict=True)), arm])
 
     def shortened(self, most: int) -> "Grid":
         """The first rows, at most so many, cut between sets of conditions where that is possible."""
@@ -58,22 +58,22 @@ RowOf = Callable[[Conditions, str], list[str] | str | None]
 
 
 def make_grids(
-    results: Results,
     places: Sequence[Conditions],
     arms: Sequence[str],
     heads: Sequence[str],
     row_of: RowOf,
     *,
+    together: bool,
+    marked: Callable[[str], str] = str,
     title: str = "{}",
     unsaid: Collection[str] = (),
     notes_of: Callable[[Conditions, str], Sequence[str]] = lambda place, arm: (),
 ) -> list[Grid]:
-    """A row per place and arm: a table for each place where there are few, else one whose first columns name it.
+    """A row per place and arm: a table for each place, or one ``together``, whose first columns name the place.
 
     ``title`` takes the conditions that all rows share, but those that are ``unsaid`` because nothing depends on them.
-    Tables without rows are left out.
+    ``marked`` is how an arm's name is written. Tables without rows are left out.
     """
-    together = len(results.conditions) > FEW
     keys = [key for key in varying(places) if key not in unsaid] if together else []
     grids = []
     for group in [places] if together else [[place] for place in places]:
@@ -87,14 +87,13 @@ def make_grids(
                 found = [""] * len(heads)
             if found is None:
                 continue
-            row = [*(show_value(place, key) for key in keys), results.marked(arm), *found]
+            row = [*(show_cell(place, key) for key in keys), marked(arm), *found]
             # Places that differ only in what is unsaid say the same.
             if not unsaid or row not in rows:
                 rows.append(row)
                 notes.update(dict.fromkeys(notes_of(place, arm)))
         if rows:
-            alone = group[0]["level"] == "op"
-            named = ["N" if key == "extent" and alone else HEADS[key] for key in keys]
+            named = [HEADS[key] for key in keys]
             line = title.format(conditions_line(group[0], but=[*keys, *unsaid]))
             grids.append(Grid(line, [*named, "arm", *heads], rows, spans, tuple(notes), len(keys) + 1))
     return grids
@@ -122,7 +121,7 @@ def _result_grids(results: Results, places: list[Conditions], arms: list[str]) -
 
     alone = places[0]["level"] == "op"
     heads = ["seq/s" if alone and column.head == "img/s" else column.head for column in columns]
-    return make_grids(results, places, arms, heads, row)
+    return make_grids(places, arms, heads, row, together=len(results.conditions) > FEW, marked=results.marked)
 
 
 @dataclass(frozen=True)
@@ -143,12 +142,11 @@ SPARED = [
     "optimizer ms",
     "latency ×",
     "device ms",
+    "attn %",
     "memory ×",
     "forward ms",
     "backward ms",
     "MACs",
-    "in attention",
-    "torch/formula",
 ]
 
 # By metric. Breakdown and limits are no columns: they have tables of their own.
@@ -193,12 +191,25 @@ def _text(results: Results, conditions: Conditions, arm: str, column: Column, ce
         return cell.status
     if not column.is_ratio:
         return column.show(cell.figure)
+    return show_ratio(
+        results, conditions, arm, column.metric, results.ratio(conditions, arm, column.metric), column.show
+    )
+
+
+def show_ratio(
+    results: Results,
+    conditions: Conditions,
+    arm: str,
+    metric: str,
+    times: Estimate | None,
+    show: Callable[[Estimate], str],
+) -> str:
+    """A ratio to the reference arm as it stands in a cell: 1 for itself, "void" before one whose control failed."""
     if arm == results.against:
         return "1"
-    times = results.ratio(conditions, arm, column.metric)
     if times is None:
         return "–"
-    return column.show(times) if results.trusted(conditions, column.metric) else f"void {column.show(times)}"
+    return show(times) if results.trusted(conditions, metric) else f"void {show(times)}"
 
 
 def rich_table(grid: Grid, width: int) -> Table:
@@ -206,7 +217,7 @@ def rich_table(grid: Grid, width: int) -> Table:
     rows = _unrepeated([row for i, row in enumerate(grid.rows) if i not in grid.spans], grid.names - 1)
     shown = list(range(len(grid.heads)))
     for head in SPARED:
-        needed = 2 + sum(2 + max(cell_len(line[i]) for line in [grid.heads, *rows]) for i in shown)
+        needed = 1 + sum(2 + max(cell_len(line[i]) for line in [grid.heads, *rows]) for i in shown)
         if needed > width and head in grid.heads:
             shown.remove(grid.heads.index(head))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

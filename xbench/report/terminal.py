@@ -10,7 +10,9 @@ from rich.text import Text
 
 from xbench.report.answers import answers, caveats
 from xbench.report.numbers import show_seconds
+from xbench.report.pivot import pivot_grids
 from xbench.report.tables import Grid, result_grids, rich_table
+from xbench.report.wording import is_brief
 from xbench.results import Results
 
 ROWS = 60  # of all tables together, about a screen or two
@@ -19,9 +21,10 @@ LEAST = 10  # rows of a table that comes after many
 
 def show(results: Results, folder: Path, console: Console) -> None:
     """Prints it all to a terminal of the console's width; ``folder`` is where the run was saved."""
+    brief = is_brief(results)
     left = ROWS
-    for grid in result_grids(results):
-        _show_grid(grid.shortened(max(left, LEAST)), console)
+    for grid in (pivot_grids(results) if brief else []) or result_grids(results):
+        show_grid(grid.shortened(max(left, LEAST)), console)
         left -= len(grid.rows)
     console.print()
     for sentence in answers(results):
@@ -37,10 +40,13 @@ def show(results: Results, folder: Path, console: Console) -> None:
             f"{show_seconds(spent['start_seconds'])} starting processes, {spent['share']:.1%} neither.",
             highlight=False,
         )
+    if brief:
+        console.print(Text("All figures, intervals and exponents: report.md"))
     console.print(Text(f"Records, report.md and plots: {folder}"), soft_wrap=True)
 
 
-def _show_grid(grid: Grid, console: Console) -> None:
+def show_grid(grid: Grid, console: Console) -> None:
+    """Prints a table with its title, and below it what stands in place of whole rows."""
     console.print(Text(grid.title, style="bold"))
     if len(grid.spans) < len(grid.rows):
         console.print(rich_table(grid, console.width))

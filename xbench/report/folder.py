@@ -1,0 +1,49 @@
+"""The folder that a reader opens: report.md and the plots, made from results alone, at any time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from xbench.errors import UserError
+from xbench.report.markdown import markdown_report
+from xbench.report.plots import save_plots
+from xbench.results import Results
+from xbench.runs import find_runs, read_run, run_folder
+from xbench.study import PLOTS
+
+
+def write_report(results: Results, question: str, command: str, plots: Sequence[str], folder: Path) -> list[Path]:
+    """Writes ``folder``/report.md and the named plots that the results allow, and returns the files of the plots.
+
+    Args:
+        question: what the report answers, its title.
+        command: what makes the records again; empty where nobody knows.
+        plots: of ``study.PLOTS``. Others that an earlier report left in the folder are deleted.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    saved = save_plots(results, plots, folder / "plots")
+    (folder / "report.md").write_text(markdown_report(results, question, command, saved, folder), encoding="utf-8")
+    return saved
+
+
+def remake_report(run: str | Path, question: str = "", plots: Sequence[str] = ()) -> list[Path]:
+    """Writes report.md and plots of a run again, from its records; see ``write_report``.
+
+    Args:
+        run: as for ``runs.run_folder``.
+        question: the one that it recorded, where none is given; else the one of its report, or the name of its study.
+        plots: those that lie in its folder, where none are named; else all that its records allow.
+
+    Raises:
+        UserError: there is no such run, or its folder cannot be written.
+    """
+    folder, results = run_folder(run), read_run(run)
+    (info,) = find_runs(folder)
+    recorded = results.overhead or {}
+    question = question or recorded.get("question") or info.question or info.study
+    drawn = [name for name in PLOTS if (folder / "plots" / f"{name}.png").exists()]
+    try:
+        return write_report(results, question, recorded.get("command", ""), plots or drawn or PLOTS, folder)
+    except OSError as error:
+        raise UserError(f"cannot write the report to {folder}: {error.strerror}.") from error
