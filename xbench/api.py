@@ -123,7 +123,13 @@ def measure(
     """Runs a study, shows it on ``console`` meanwhile, and writes records, report and plots into ``folder``.
 
     A run that is interrupted or can no longer write gives what it has, with the reason in ``error``.
+
+    Raises:
+        UserError: the largest batch is asked for, and not the memory that it is to fit into; ``folder`` cannot be
+            written, or an image cannot be read.
     """
+    if "max_batch" in study.metrics and study.device == "cpu" and not (limits and limits.memory_bytes):
+        raise UserError("metric 'max_batch' needs the memory that a batch is to fit into: --memory-limit GIB.")
     folder = folder or _new_folder(study)
     ledger = Ledger(folder / LEDGER)
     error: BaseException | None = None

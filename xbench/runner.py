@@ -33,19 +33,13 @@ STARTING_AT_ONCE = 2  # processes for exact figures: one starts while another me
 
 
 class Runner:
-    """Measures a study into a ledger.
-
-    Raises:
-        UserError: the largest batch is asked for, and not the memory that it is to fit into.
-    """
+    """Measures a study into a ledger."""
 
     def __init__(self, study: Study, ledger: Ledger, observer: Observer | None = None, limits: Limits | None = None):
         self.study = study
         self.clock = Clock()
         self._observer: Observer = observer or Silent()
         limits = limits or Limits()
-        if "max_batch" in study.metrics and study.device == "cpu" and not limits.memory_bytes:
-            raise UserError("metric 'max_batch' needs the memory that a batch is to fit into: --memory-limit GIB.")
         photos = photo_paths(study.images)[: max(study.batch)]
         exact: dict[str, Any] = {**PROCESS_POLICY, "inputs": _digest(photos)}
         pace = QUICK_PACE if study.quick else PACE
