@@ -7,8 +7,8 @@ from made_records import LINEAR, QUADRATIC, exact, failed, place
 from rich.console import Console
 
 from xbench.report.live import Display
+from xbench.request import make_study
 from xbench.statistics import Estimate
-from xbench.study import make_study
 from xbench.watch import Progress
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from xbench.plan import Plan
-from xbench.study import make_study
+from xbench.request import make_study
 
 
 class FakeClock:

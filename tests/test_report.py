@@ -23,9 +23,9 @@ from xbench.report.numbers import (
     show_share,
 )
 from xbench.report.terminal import show
+from xbench.request import make_study
 from xbench.results import Results
 from xbench.statistics import Estimate
-from xbench.study import make_study
 
 
 @pytest.mark.parametrize(

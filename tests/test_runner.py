@@ -10,9 +10,10 @@ import xbench
 from xbench.launch import PROCESS_BYTES, heats
 from xbench.plan import Group
 from xbench.records import Ledger, read_records
+from xbench.request import make_study
 from xbench.results import Results
 from xbench.runner import Runner
-from xbench.study import Study, make_study
+from xbench.study import Study
 from xbench.watch import Limits
 
 STEP = ("throughput", "forward_time", "backward_time", "optimizer_time")

@@ -4,7 +4,8 @@ import pytest
 
 from xbench.axes import parse_img_size
 from xbench.errors import UserError
-from xbench.study import Case, make_study
+from xbench.request import make_study
+from xbench.study import Case
 
 
 def test_cases_are_the_product_of_the_axes_in_groups_that_differ_in_the_arm():

@@ -6,7 +6,8 @@ import pytest
 
 from xbench.errors import UserError
 from xbench.report import plots
-from xbench.study import PLOTS, make_study
+from xbench.request import make_study
+from xbench.study import PLOTS
 from xbench.study_file import load_study, save_study
 
 SHIPPED = sorted((Path(__file__).parents[1] / "studies").glob("*.toml"))

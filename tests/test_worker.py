@@ -12,7 +12,7 @@ import torch
 from xbench.data.photos import load_photos, photo_paths
 from xbench.errors import UserError
 from xbench.metrics import timing
-from xbench.study import make_study
+from xbench.request import make_study
 from xbench.subject import Subject
 from xbench.worker import Worker, answer, serve
 

@@ -16,10 +16,11 @@ from xbench.report.answers import answers, caveats
 from xbench.report.live import Display
 from xbench.report.markdown import markdown_report
 from xbench.report.plots import plot, save_plots
+from xbench.request import make_study
 from xbench.results import Results
 from xbench.runner import Runner
 from xbench.runs import LEDGER, RUNS
-from xbench.study import PLOTS, Study, make_study
+from xbench.study import PLOTS, Study
 from xbench.watch import Limits
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ def compare(
         out: folder for the results; a new one under ``results/runs`` where none is given.
         limits: what the run may use.
         quiet: shows nothing meanwhile.
-        axes: everything else that ``study.make_study`` takes: tokens, baseline, against, level, direction, mode, patch,
-            size, batch, dtype, device, threads, metrics, plots, quick, images.
+        axes: everything else that ``request.make_study`` takes: tokens, baseline, against, level, direction, mode,
+            patch, size, batch, dtype, device, threads, metrics, plots, quick, images.
 
     A run interrupted from the keyboard returns what it has, with the interrupt in ``error``.
 

@@ -265,7 +265,7 @@ def sweep(
 
 def _asked_study(options: dict[str, Any], **rest: Any) -> "Study":
     """The study that a verb's options make, also saved if so asked. What was not given is left to its default."""
-    from xbench.study import make_study
+    from xbench.request import make_study
     from xbench.study_file import ARGUMENTS, save_study
 
     asked = {name: value for name, value in options.items() if name in ARGUMENTS and value is not None} | rest

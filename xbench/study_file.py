@@ -1,4 +1,4 @@
-"""A study as a TOML file. Its keys are the arguments of ``study.make_study``; nothing else is allowed in it."""
+"""A study as a TOML file. Its keys are the arguments of ``request.make_study``; nothing else is allowed in it."""
 
 import inspect
 import tomllib
@@ -8,7 +8,8 @@ from typing import Any
 import tomli_w
 
 from xbench.errors import UserError, unknown_name
-from xbench.study import Study, make_study
+from xbench.request import make_study
+from xbench.study import Study
 
 ARGUMENTS = inspect.signature(make_study).parameters
 LISTS = tuple(name for name, argument in ARGUMENTS.items() if argument.default == ())

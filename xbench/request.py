@@ -1,0 +1,174 @@
+"""What a user asks for, checked and made a Study."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+from xbench.attention import parse_attention
+from xbench.axes import (
+    MAX_IMG_SIZE,
+    MAX_TOKENS,
+    listed,
+    one_of,
+    parse_img_size,
+    physical_cores,
+    unique,
+    usable_cpus,
+    whole,
+)
+from xbench.data.photos import photo_paths
+from xbench.errors import UserError, unknown_name
+from xbench.metrics import METRICS
+from xbench.models.baselines import check_baseline
+from xbench.models.sizes import SIZES, check_input
+from xbench.study import DEVICES, DIRECTIONS, DTYPES, LEVELS, MODES, PLOTS, Arm, Study
+
+TOKENS = (64, 256, 1024, 4096, 16384, 65536)
+NOT_BY_DEFAULT = ("predicted_memory", "max_batch")
+
+
+def make_study(
+    attn: Sequence[str] = (),
+    res: Sequence[str | int | tuple[int, int]] = (),
+    *,
+    tokens: Sequence[str | int] = (),
+    baseline: Sequence[str] = (),
+    against: str | None = None,
+    level: Sequence[str] = (),
+    direction: Sequence[str] = (),
+    mode: Sequence[str] = (),
+    patch: Sequence[str | int] = (),
+    size: str = "s",
+    batch: Sequence[str | int] = (),
+    dtype: Sequence[str] = (),
+    device: str = "cpu",
+    threads: Sequence[str | int] = (),
+    metrics: Sequence[str] = (),
+    plots: Sequence[str] = (),
+    quick: bool = False,
+    images: str | None = None,
+    question: str = "If only the attention changes, what happens to cost, speed and memory?",
+    name: str = "compare",
+) -> Study:
+    """Checks what the user asked for and makes the Study. What is left empty gets its default, and a lone value stands
+    for a list of one.
+
+    Raises:
+        UserError: a name that does not exist, a number out of range, or nothing of it possible.
+    """
+    attn, baseline, dtype, metrics, plots = map(listed, (attn, baseline, dtype, metrics, plots))
+    level, direction, mode = map(listed, (level, direction, mode))
+    res, tokens, patch, batch, threads = map(listed, (res, tokens, patch, batch, threads))
+    named: list[tuple[str, Sequence[str], Any]] = [
+        ("dtype", dtype, DTYPES),
+        ("metric", metrics, METRICS),
+        ("plot", plots, PLOTS),
+        ("level", level, LEVELS),
+        ("direction", direction, DIRECTIONS),
+        ("mode", mode, MODES),
+        ("device", [device], DEVICES),
+        ("size", [size], SIZES),
+    ]
+    for what, names, allowed in named:
+        for chosen in names:
+            one_of(what, chosen, allowed)
+    arms = _arms(attn, baseline, unique(mode) or ("eager",))
+    if not arms:
+        raise UserError("nothing to compare: name at least one attention (--attn) or timm model (--baseline).")
+    labels = [arm.label for arm in arms]
+    if against is not None and against not in labels:
+        raise unknown_name("arm to compare against", against, labels)
+    if device == "cuda":
+        _cuda_is_here()
+    elif "device_time" in metrics:
+        raise UserError("metric 'device_time' is taken by CUDA's clocks; it needs --device cuda.")
+    photo_paths(images)
+    levels, directions = unique(level) or ("model",), unique(direction) or ("inference",)
+    study = Study(
+        question=question,
+        arms=arms,
+        against=against or labels[0],
+        res=unique(parse_img_size(value) for value in res),
+        tokens=unique(whole("tokens", value, 1, MAX_TOKENS) for value in tokens) or (TOKENS if "op" in levels else ()),
+        level=levels,
+        direction=directions,
+        patch=unique(whole("patch size", value, 1, MAX_IMG_SIZE) for value in patch) or (2,),
+        size=size,
+        batch=unique(whole("batch", value, 1, 65536) for value in batch) or ((8,) if device == "cuda" else (1,)),
+        dtype=unique(dtype) or ("fp32",),
+        device=device,
+        threads=unique(whole("threads", value, 1, usable_cpus()) for value in threads) or (physical_cores(),),
+        metrics=_metrics(metrics, device, levels, directions),
+        plots=unique(plots) or PLOTS,
+        quick=quick,
+        images=images,
+        name=name,
+    )
+    if study.tokens and "op" not in levels:
+        raise UserError("a number of tokens is for one attention alone; it needs --level op.")
+    if levels == ("op",) and (res or patch):
+        raise UserError(
+            "an attention alone has tokens, neither a resolution nor patches: --tokens, or another --level."
+        )
+    if levels != ("op",):
+        if not study.res:
+            raise UserError("no resolution: name at least one (--res 1024, or --res 512x1024 for height x width).")
+        _something_is_possible(study)
+    return study
+
+
+def _metrics(asked: Sequence[str], device: str, levels: Sequence[str], directions: Sequence[str]) -> tuple[str, ...]:
+    """What was asked for, or everything usual that has a meaning there."""
+    if asked:
+        for name in unique(asked):
+            metric = METRICS[name]
+            if not set(metric.directions) & set(directions):
+                raise UserError(f"metric '{name}' is taken in {' and '.join(metric.directions)} only (--direction).")
+            if not set(metric.levels) & set(levels):
+                raise UserError(f"metric '{name}' is taken at level {' and '.join(metric.levels)} only (--level).")
+        return unique(asked)
+    usual = [metric for metric in METRICS.values() if set(metric.directions) & set(directions)]
+    left_out = NOT_BY_DEFAULT if device == "cuda" else (*NOT_BY_DEFAULT, "device_time")
+    return tuple(m.name for m in usual if m.name not in left_out and set(m.levels) & set(levels))
+
+
+def _something_is_possible(study: Study) -> None:
+    """Single points that are impossible become rows that say so; where all are, the question is a mistake."""
+    refused = []
+    points = [(level, *point) for level in study.level if level != "op" for point in product(study.res, study.patch)]
+    for level, img_size, patch_size in points:
+        try:
+            check_input(img_size, patch_size, 8 if level == "block" else 32)
+        except UserError as error:
+            refused.append(error)
+    if len(refused) == len(points) and any(arm.attn for arm in study.arms):
+        raise refused[0]
+
+
+def _cuda_is_here() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError("no CUDA device is available to torch here. Allowed: --device cpu.")
+
+
+def _arms(attn: Sequence[str], baseline: Sequence[str], modes: Sequence[str]) -> tuple[Arm, ...]:
+    arms: list[Arm] = []
+    for baseline_name in baseline:
+        check_baseline(baseline_name)
+    specs = [str(parse_attention(text)) for text in attn]
+    for mode in modes:
+        suffix = " compiled" if mode == "compile" else ""
+        for spec in specs:
+            arms.append(Arm(_free_label(spec + suffix, arms), attn=spec, mode=mode))
+        for baseline_name in baseline:
+            arms.append(Arm(_free_label(baseline_name + suffix, arms), baseline=baseline_name, mode=mode))
+    return tuple(arms)
+
+
+def _free_label(name: str, taken: Sequence[Arm]) -> str:
+    labels = {arm.label for arm in taken}
+    label, n = name, 2
+    while label in labels:
+        label, n = f"{name} #{n}", n + 1
+    return label
