@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import xbench
-from xbench.launch import PROCESS_BYTES, heats
+from xbench.launch import heats
 from xbench.plan import Group
 from xbench.records import Ledger, read_records
 from xbench.request import make_study
@@ -67,8 +67,8 @@ def test_an_arm_that_dies_in_a_launch_leaves_the_others_and_its_exact_figures(tm
 
 def test_arms_that_do_not_fit_side_by_side_run_in_heats_each_with_the_reference_and_its_control():
     (cases,) = make_study(["xfa", "mhsa", "pool", "linear"], [64], size="xxs", threads=[1]).groups()
-    group = Group(cases, "xfa", peak_bytes=dict.fromkeys(["xfa", "mhsa", "pool", "linear"], 2**30))
-    each = 2**30 + PROCESS_BYTES
+    group = Group(cases, "xfa", process_bytes=dict.fromkeys(["xfa", "mhsa", "pool", "linear"], 2**30))
+    each = 2**30
 
     def labels(room):
         placed, refused = heats(group, room)
@@ -76,7 +76,7 @@ def test_arms_that_do_not_fit_side_by_side_run_in_heats_each_with_the_reference_
 
     assert labels(5 * each) == ([["xfa", "mhsa", "pool", "linear", "xfa again"]], [])
     assert labels(3 * each) == ([["xfa", "mhsa", "pool"], ["xfa", "linear", "xfa again"]], [])
-    group.peak_bytes["pool"] = 2**40
+    group.process_bytes["pool"] = 2**40
     assert labels(3 * each) == ([["xfa", "mhsa", "linear"], ["xfa", "xfa again"]], ["pool"])
     group.leave(cases[0])
     assert [case.arm.label for case in group.open] == ["mhsa", "pool", "linear"], "no control without the reference"

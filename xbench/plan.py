@@ -17,8 +17,9 @@ class Group:
     """Cases that differ in the arm only, ``against`` being the label of the reference arm.
 
     A case that can give no more figures leaves ``open``. ``launches`` counts those that every open arm finished,
-    ``target`` those that are planned, ``began`` those of this run. ``peak_bytes`` (measured, or predicted until then)
-    and ``step_seconds`` are by arm. ``given_up`` are metrics of a case that failed while the case itself lives on.
+    ``target`` those that are planned, ``began`` those of this run. By arm: ``process_bytes``, what a worker holds in
+    all (measured, or guessed from the predicted peak until then), and ``step_seconds``. ``given_up`` are metrics of a
+    case that failed while the case itself lives on.
     """
 
     cases: list[Case]
@@ -29,7 +30,7 @@ class Group:
     began: int = 0
     target: int = 0
     launch_seconds: float | None = None
-    peak_bytes: dict[str, int] = field(default_factory=dict)
+    process_bytes: dict[str, int] = field(default_factory=dict)
     step_seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

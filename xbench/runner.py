@@ -112,8 +112,10 @@ class Runner:
     def _take_over(self, group: Group) -> None:
         for case in group.cases:
             for record in self.book.take_over(case):
-                if record.metric in ("macs", "predicted_memory", "peak_memory") and "total" in record.detail:
-                    group.peak_bytes[case.arm.label] = record.detail["total"]
+                if "process" in record.detail:
+                    group.process_bytes[case.arm.label] = record.detail["process"]
+                elif "total" in record.detail:
+                    group.process_bytes.setdefault(case.arm.label, process_bytes(record.detail["total"]))
         group.launches = self.book.launches(group.cases)
 
     def _finished(self, group: Group, case: Case) -> bool:
@@ -137,7 +139,8 @@ class Runner:
                 records += self._static_records(case, found)
                 if self.study.executes:
                     surveyor.check_fits(case, found["predicted_memory"])
-                group.peak_bytes.setdefault(case.arm.label, (found["predicted_memory"] or {"total": 0})["total"])
+                predicted = (found["predicted_memory"] or {"total": 0})["total"]
+                group.process_bytes.setdefault(case.arm.label, process_bytes(predicted))
             except ArmError as end:
                 ended.append((case, end))
         self.book.keep(records)
@@ -174,7 +177,7 @@ class Runner:
         began = time.monotonic()
         for _, peak in crew.in_turn("measuring peak memory", "memory", [case]):
             group.step_seconds[case.arm.label] = time.monotonic() - began
-            group.peak_bytes[case.arm.label] = peak["total"]
+            group.process_bytes[case.arm.label] = peak["process"]
             if "peak_memory" in self.book.missing(case, ["exact"]):
                 self.book.keep([self.book.record(case, "peak_memory", [peak["total"] / 2**20], peak)])
         if "max_batch" in self.book.missing(case, ["exact"]):
@@ -208,6 +211,11 @@ class Runner:
         conditions = group.cases[0].conditions
         left = self._plan.seconds_left()
         self._observer.advanced(Progress(conditions, group.launches, group.target, self._ratios(group), left))
+
+
+def process_bytes(peak: int) -> int:
+    """What a worker will about hold in all whose tensors have that peak: itself, and a heap with holes."""
+    return 300 * 2**20 + 2 * peak
 
 
 def _digest(photos: list[Path]) -> str:

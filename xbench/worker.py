@@ -113,11 +113,14 @@ class Worker:
         self.subject = Subject(Case.from_flat(case), self._photos)
 
     def memory(self) -> dict[str, Any]:
-        """Peak memory of a step, whose output is checked."""
+        """Peak memory of a step, whose output is checked; and what this process holds by then, all told.
+
+        That is a multiple of the peak of the tensors: the heap is never trimmed, and has holes.
+        """
         subject = self.subject
         if subject.case.arm.mode == "eager":
             watch_attention_shapes(subject.model)
-        return self._peak(subject)
+        return {**self._peak(subject), "process": status_bytes("RssAnon")}
 
     def _peak(self, subject: Subject) -> dict[str, Any]:
         step = subject.step()
@@ -251,15 +254,15 @@ def limit_memory(max_bytes: int) -> None:
 
     if max_bytes:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (max_bytes + _data_bytes(), hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (max_bytes + status_bytes("VmData"), hard))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _data_bytes() -> int:
-    """Private memory that this process has mapped, in bytes, as the kernel counts it for its limit."""
+def status_bytes(field: str) -> int:
+    """A figure of this process's memory in bytes, as the kernel tells it: "VmData" is mapped, "RssAnon" is in use."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def serve(requests: IO[str], replies: IO[str]) -> None:
