@@ -172,9 +172,10 @@ def comparison(tmp_path_factory):
 
 def test_a_comparison_gives_every_figure_with_intervals_and_ratios(comparison):
     frame = comparison.frame
-    assert len(frame) == 2 * 2 * 5
+    assert len(frame) == 2 * 2 * 7
     assert (frame.status == "ok").all()
-    assert set(frame.metric) == {"params", "macs", "latency", "throughput", "peak_memory"}
+    shares = {"attention_share", "ceiling"}
+    assert set(frame.metric) == {"params", "macs", "latency", "throughput", "peak_memory"} | shares
     timed = frame[frame.metric.isin(["latency", "throughput"])]
     assert (timed.launches == 3).all()
     assert ((timed.low < timed.value) & (timed.value < timed.high)).all()
