@@ -24,10 +24,9 @@ class PlainOrderXFA(CrossFeatureAttention):
 
     def forward(self, x, grid):
         batch, tokens, _ = x.shape
-        q, context, feature = self.scores(x)
+        q, context, feature = self.scores(x, grid)
         v = self.value(x).view(batch, tokens, self.num_heads, self.head_dim).transpose(1, 2)
-        scale = (self.temperature / tokens).view(-1, 1, 1)
-        mixed = scale * (q.transpose(1, 2) @ feature.mT @ (context @ v))  # [B, H, N, D]
+        mixed = q.transpose(1, 2) @ feature.mT @ (context @ v)  # [B, H, N, D]; the context is scaled already
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
 
