@@ -28,7 +28,8 @@ from xbench.study import LOOK_LAUNCHES, Case, Study
 from xbench.survey import Surveyor
 from xbench.watch import Clock, Limits, Observer, Progress, Silent
 
-MEMORY_SHARE = 0.9  # of the free memory: for one worker, and for all arms of a heat together
+MEMORY_SHARE = 0.9  # of the free memory, for one worker
+ROOM_SHARE = 0.8  # of the free memory, for all arms of a heat together: near the edge the kernel takes pages from them
 STARTING_AT_ONCE = 2  # processes for exact figures: one starts while another measures
 
 
@@ -50,14 +51,14 @@ class Runner:
             "timed": {**exact, **pace, **surroundings()},
         }
         self.book = Book(study, ledger, self._observer, policy)
-        room = int(psutil.virtual_memory().available * MEMORY_SHARE)
+        free = psutil.virtual_memory().available
         self._bench = Bench(
             self.book,
             self.clock,
             self._observer,
             photos=[str(path) for path in photos],
-            memory_limit=limits.memory_bytes or room,
-            room=room,
+            memory_limit=limits.memory_bytes or int(free * MEMORY_SHARE),
+            room=int(free * ROOM_SHARE),
             turn_seconds=limits.turn_seconds,
         )
         self._max_batch_limit = limits.memory_bytes or 0
