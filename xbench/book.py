@@ -158,11 +158,10 @@ class Book:
         )
         self.keep([record])
 
-    def of(self, conditions: dict[str, Any]) -> list[Record]:
-        """The study's records under these conditions."""
-        labels = {arm.label for arm in [*self.study.arms, *self.study.controls]}
-        flat = {case.arm.label: case.flat() for case in self.study.cases() if case.conditions == conditions}
-        return [r for r in self.records if r.case and r.case["arm"] in labels and r.case == flat.get(r.case["arm"])]
+    def of(self, cases: list[Case]) -> list[Record]:
+        """The records of these cases of one group."""
+        flat = {case.arm.label: case.flat() for case in cases}
+        return [record for record in self.records if record.case and record.case == flat.get(record.case["arm"])]
 
     def results(self) -> Results:
         """What the records so far say, with the arms in the order asked for."""

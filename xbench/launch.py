@@ -68,8 +68,10 @@ class Launch:
             reason = f"no room beside {self._group.against}, with which it takes turns in one memory; measure it alone"
             self._bench.book.end(case, ArmError("oom", reason))
         records: list[Record] = []
-        for heat, cases in enumerate(placed):
-            records += self._heat(heat, [case for case in cases if case in self._group.open])
+        for heat, placed_cases in enumerate(placed):
+            # An earlier heat may have ended the reference arm, and with it a control that has this heat to itself.
+            if cases := [case for case in placed_cases if case in self._group.open]:
+                records += self._heat(heat, cases)
         still = {case.arm.label for case in self._group.open}
         self._bench.book.keep([record for record in records if record.case["arm"] in still])
         self._group.launch_seconds = time.monotonic() - began

@@ -203,7 +203,7 @@ class Runner:
 
     def _ratios(self, group: Group) -> dict[str, Estimate]:
         conditions = group.cases[0].conditions
-        results = Results(self.book.of(conditions), [arm.label for arm in self.study.arms], self.study.against)
+        results = Results(self.book.of(group.cases), [arm.label for arm in self.study.arms], self.study.against)
         labels = [case.arm.label for case in group.cases if case.arm.label != self.study.against]
         found = {label: results.speed_ratio(conditions, label) for label in labels}
         return {label: estimate for label, estimate in found.items() if estimate}
