@@ -1,0 +1,109 @@
+"""The Typer application, and what its verbs share: options, exit codes, consoles. No torch is imported here."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperCommand
+
+from xbench.errors import UserError
+
+EXIT_CHECK_FAILED, EXIT_USER, EXIT_SOME_FAILED, EXIT_NOTHING_MEASURED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+LARGEST = 1e6  # seconds or GiB that a limit may name
+
+app = typer.Typer(
+    help="Change only the attention: what happens to cost, speed and memory, and can the answer be trusted?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class ManyValues(TyperCommand):
+    """Lets a repeatable option take several values at once: ``--attn xfa mhsa`` is ``--attn xfa --attn mhsa``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        repeatable = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        expanded: list[str] = []
+        current = None
+        for i, arg in enumerate(args):
+            if arg == "--":
+                expanded += args[i:]
+                break
+            name, equals, _ = arg.partition("=")
+            if arg.startswith("-") and not _is_number(arg):
+                current = name if name in repeatable else None
+                expanded.append(arg)
+                fresh = not equals
+            elif current is not None:
+                expanded += [arg] if fresh else [current, arg]
+                fresh = False
+            else:
+                expanded.append(arg)
+        return super().parse_args(ctx, expanded)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from xbench import __version__
+
+        print(f"xbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+Many = list[str] | None
+Quick = Annotated[bool, typer.Option("--quick", help="A look, not a claim: three launches, no control.")]
+Budget = Annotated[float | None, typer.Option(help="Seconds to stay within; three launches always run.")]
+MemoryLimit = Annotated[float | None, typer.Option(help="GiB a CPU worker may allocate. Default: 90 % of the free.")]
+TimeLimit = Annotated[float, typer.Option(help="Seconds one answer of a worker may take.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the results; what it holds is not measured again. Default: new, in results/runs."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the records as JSON lines on standard output, nothing else.")]
+
+
+def output() -> Console:
+    """Standard output: as wide as the screen, or 100 columns where it goes into a file."""
+    return Console(width=None if sys.stdout.isatty() else 100)
+
+
+def progress() -> Console:
+    """Where progress is shown: standard error, so that standard output holds results alone."""
+    return Console(stderr=True)
+
+
+def positive(name: str, value: float | None) -> Any:
+    """The value of an option that limits something.
+
+    Raises:
+        UserError: it is not a number above 0, or beyond all reason.
+    """
+    if value is not None and not 0 < value <= LARGEST:
+        raise UserError(f"{name} must be a number above 0 and at most {LARGEST:,.0f}, not {value:g}.")
+    return value
+
+
+def command_line() -> str:
+    """What the user typed, fit to be typed again."""
+    return shlex.join(["xbench", *sys.argv[1:]])

@@ -1,0 +1,71 @@
+"""Verbs about the attentions themselves: list, verify, counters."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from xbench.cli.app import EXIT_CHECK_FAILED, Many, app, output, progress
+
+
+@app.command("list")
+def list_attentions() -> None:
+    """The attentions there are: name, paper, cost in the number of tokens N, options with their defaults."""
+    from xbench.registry import survey
+    from xbench.report.listing import list_table
+
+    output().print(list_table(survey()))
+    output().print(
+        "Every attention also takes num_heads. Options go into the name: xfa:rank=4,kernel=5", highlight=False
+    )
+
+
+@app.command(epilog="Exit code: 0 nothing fails · 1 something fails · 2 bad input.")
+def verify(
+    names: Annotated[Many, typer.Argument(help="Attentions, as in compare --attn. Default: all there are.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON lines, nothing else.")] = False,
+) -> None:
+    """Proves that an attention is one: shapes, gradients, saving, compiling, and that its stated cost is true.
+
+    Growth in N is measured in counted work and peak memory, which are exact, not in seconds. Example:
+
+        xbench verify xfa ./mine.py:MyAttention
+    """
+    from xbench.registry import catalogue
+
+    chosen = names or sorted(catalogue())
+    from xbench.report.verification import json_lines, show_findings, summary, verify_all
+
+    found = verify_all(chosen, progress())
+    if as_json:
+        print(json_lines(found))
+    else:
+        console = output()
+        show_findings(found, console)
+        console.print(Text(summary(found), style="bold"))
+    if any(finding.outcome == "fail" for finding in found):
+        raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+@app.command(epilog="Exit code: 0 all counted · 1 an attention cannot be counted or counts as zero · 2 bad input.")
+def counters(
+    names: Annotated[Many, typer.Argument(help="Attentions, as in compare --attn. Default: all there are.")] = None,
+    out: Annotated[Path, typer.Option(help="File for the tables, in Markdown.")] = Path("results/reports/counters.md"),
+) -> None:
+    """What torch's, fvcore's and ptflops' counters miss in each attention, and the time spent on what none sees."""
+    from xbench.attention import parse_attention
+    from xbench.registry import catalogue
+
+    chosen = [str(parse_attention(name)) for name in names or sorted(catalogue())]
+    from xbench.report.coverage import cover, ratio_grid
+    from xbench.report.tables import rich_table
+
+    console = output()
+    grid = ratio_grid(cover(chosen, out, progress()))
+    console.print(rich_table(grid, console.width))
+    for row, problem in grid.spans.items():
+        console.print(Text(f"  {grid.rows[row][0]}: {problem}", style="red"))
+    console.print(Text(f"With the time that no counter sees: {out}"), soft_wrap=True)
+    if grid.spans:
+        raise typer.Exit(EXIT_CHECK_FAILED)

@@ -1,0 +1,216 @@
+"""Verbs that measure: compare, sweep, run."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xbench.cli.app import (
+    EXIT_INTERRUPTED,
+    EXIT_NOTHING_MEASURED,
+    EXIT_SOME_FAILED,
+    Budget,
+    Json,
+    Many,
+    ManyValues,
+    MemoryLimit,
+    Out,
+    Quick,
+    TimeLimit,
+    app,
+    command_line,
+    output,
+    positive,
+    progress,
+)
+from xbench.errors import UserError
+
+if TYPE_CHECKING:
+    from xbench.study import Study
+    from xbench.watch import Limits
+
+EXIT_CODES = (
+    "Exit code: 0 all measured · 2 bad input · 3 some cells have no figure · 4 nothing measured · 130 interrupted."
+)
+
+# The axes, each written once for the verbs that have them.
+Attn = Annotated[
+    Many,
+    typer.Option(
+        help="Attentions in the XFormer skeleton: xfa, mhsa, xfa:rank=4, package.module:Class, ./file.py:Class."
+    ),
+]
+Res = Annotated[Many, typer.Option(help="Image sizes in pixels: 1024, or 512x1024 for height x width.")]
+Baseline = Annotated[Many, typer.Option(help="Whole timm models beside them: mobilevit_s, efficientnet_b0, …")]
+Against = Annotated[str | None, typer.Option(help="The arm that ratios refer to. Default: the first.")]
+Patch = Annotated[Many, typer.Option(help="Patch sizes of the XF blocks. Default: 2.")]
+Size = Annotated[str, typer.Option(help="XFormer's size: s, xs or xxs.")]
+Batch = Annotated[Many, typer.Option(help="Images per forward pass. Default: 1, on CUDA 8. Latency is always at 1.")]
+Dtype = Annotated[Many, typer.Option(help="fp32, bf16 or fp16. Default: fp32.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Threads = Annotated[Many, typer.Option(help="CPU threads. Default: the physical cores.")]
+Metrics = Annotated[
+    Many,
+    typer.Option(
+        help="params, macs, predicted_memory, latency, throughput, peak_memory, breakdown, limits, max_batch; in "
+        "training forward_time, backward_time, optimizer_time; on CUDA device_time. Default: all but predicted_memory "
+        "and max_batch."
+    ),
+]
+Images = Annotated[str | None, typer.Option(help="Folder of photographs to use as input.")]
+Mode = Annotated[Many, typer.Option(help="eager, compile or both, side by side. Default: eager.")]
+Direction = Annotated[Many, typer.Option(help="inference, training (a whole step) or both. Default: inference.")]
+Level = Annotated[
+    Many, typer.Option(help="op (the attention alone), block (the XF block of stage 3), model. Default: model.")
+]
+Tokens = Annotated[Many, typer.Option(help="Tokens at level op. Default: 64 to 65536 by powers of 4.")]
+Save = Annotated[Path | None, typer.Option(help="Also write the study down, for xbench run.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only print the plan: cells, predicted memory and time, what cannot be.")
+]
+
+
+@app.command(cls=ManyValues, epilog=EXIT_CODES)
+def compare(
+    attn: Attn = None,
+    res: Res = None,
+    baseline: Baseline = None,
+    against: Against = None,
+    patch: Patch = None,
+    size: Size = "s",
+    batch: Batch = None,
+    dtype: Dtype = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    metrics: Metrics = None,
+    images: Images = None,
+    quick: Quick = False,
+    budget: Budget = None,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = 600.0,
+    out: Out = None,
+    save: Save = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Compares attentions in one skeleton: parameters, MACs, latency, throughput and peak memory, with intervals.
+
+    The arms run in processes of their own that take turns, so that a drifting machine hits all alike. Example:
+
+        xbench compare --attn xfa mhsa --res 1024
+    """
+    _run_study(_asked_study(locals()), _limits(budget, memory_limit, time_limit), out, as_json, dry_run)
+
+
+@app.command(cls=ManyValues, epilog=EXIT_CODES)
+def sweep(
+    attn: Attn = None,
+    res: Res = None,
+    tokens: Tokens = None,
+    level: Level = None,
+    direction: Direction = None,
+    mode: Mode = None,
+    baseline: Baseline = None,
+    against: Against = None,
+    patch: Patch = None,
+    size: Size = "s",
+    batch: Batch = None,
+    dtype: Dtype = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    metrics: Metrics = None,
+    images: Images = None,
+    quick: Quick = False,
+    budget: Budget = None,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = 600.0,
+    out: Out = None,
+    save: Save = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Sweeps the product of any axes: how cost, speed and memory scale, where one attention overtakes another.
+
+    What a cell cannot be is a row that says so. Examples:
+
+        xbench sweep --level op --attn xfa mhsa mhsa-sdpa
+
+        xbench sweep --attn xfa mhsa --res 256 512 1024 --patch 1 2 4 --metrics macs predicted_memory
+    """
+    _run_study(_asked_study(locals(), name="sweep"), _limits(budget, memory_limit, time_limit), out, as_json, dry_run)
+
+
+def _asked_study(options: dict[str, Any], **rest: Any) -> "Study":
+    """The study that a verb's options make, also saved if so asked. What was not given is left to its default."""
+    from xbench.request import make_study
+    from xbench.study_file import ARGUMENTS, save_study
+
+    asked = {name: value for name, value in options.items() if name in ARGUMENTS and value is not None} | rest
+    study = make_study(**asked)
+    if options["save"] is not None:
+        save_study(asked, options["save"])
+    return study
+
+
+def _limits(budget: float | None, memory_limit: float | None, time_limit: float) -> "Limits":
+    from xbench.watch import Limits
+
+    return Limits(
+        seconds=positive("--budget", budget),
+        memory_bytes=None if memory_limit is None else int(positive("--memory-limit", memory_limit) * 2**30),
+        turn_seconds=positive("--time-limit", time_limit),
+    )
+
+
+@app.command(epilog=EXIT_CODES)
+def run(
+    study_file: Annotated[Path, typer.Argument(help="A study as a TOML file, such as studies/resolution.toml.")],
+    quick: Quick = False,
+    budget: Budget = None,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = 600.0,
+    out: Out = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Runs a study from a TOML file: a question, its axes, its metrics and its plots.
+
+    Its keys are the options of ``xbench sweep``, and question, name and plots; ``--save`` of compare and sweep writes
+    one.
+    """
+    from xbench.study_file import load_study
+
+    study = load_study(study_file, quick=quick)
+    _run_study(study, _limits(budget, memory_limit, time_limit), out, as_json, dry_run)
+
+
+def _run_study(study: "Study", limits: "Limits", out: Path | None, as_json: bool, dry_run: bool) -> None:
+    if dry_run and as_json:
+        raise UserError("--dry-run makes no records; leave out --json.")
+    # Imported after the study was found good: this takes a second.
+    from xbench.api import forecast, measure
+    from xbench.report.terminal import show
+
+    console = output()
+    if dry_run:
+        from xbench.report.forecast import show_forecast
+
+        show_forecast(study, forecast(study, out, limits), console)
+        return
+    measured = measure(study, out, console=progress(), limits=limits, command=command_line())
+    if as_json:
+        for record in measured.results.records:
+            print(json.dumps(asdict(record)))
+    else:
+        show(measured.results, measured.folder, console)
+    if isinstance(measured.error, KeyboardInterrupt):
+        progress().print("Interrupted. What was finished is kept.")
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if measured.error is not None:
+        raise measured.error
+    if not any(record.samples and record.case for record in measured.results.records):
+        raise typer.Exit(EXIT_NOTHING_MEASURED)
+    if measured.results.failures:
+        raise typer.Exit(EXIT_SOME_FAILED)
