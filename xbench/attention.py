@@ -11,7 +11,6 @@ B counts sequences: with patch size p the skeleton forms one sequence per positi
 Classes that were not written for this contract are brought onto it by ``adapter``.
 """
 
-import ast
 import inspect
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbench import plugins
-from xbench.errors import UserError, unknown_name
+from xbench.errors import UserError
+from xbench.options import read_options
 from xbench.registry import BUILT_IN_PACKAGE, SKELETON_ARGUMENTS, built_in, describe, register_attention, registered
 
 if TYPE_CHECKING:
@@ -59,39 +59,14 @@ def parse_attention(text: str) -> AttentionSpec:
     if not name or "=" not in tail:
         name, tail = text, ""
     info = describe(name)
-    options = {}
-    for part in filter(None, tail.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or not key or not value:
-            raise UserError(f"attention '{text}': write options as name=value, separated by commas; got '{part}'.")
-        # The widths belong to the skeleton, but the number of heads may be asked for here.
-        allowed = {**info.options, "num_heads": info.options.get("num_heads", 4)}
-        if info.problem:
-            allowed.setdefault(key, None)
-        if key not in allowed:
-            raise unknown_name(f"option of attention '{name}'", key, allowed)
-        options[key] = _option_value(text, key, value, allowed[key])
+    # The widths belong to the skeleton, but the number of heads may be asked for here.
+    allowed = {**info.options, "num_heads": info.options.get("num_heads", 4)}
+    if info.problem:
+        # What cannot be imported cannot say which options it takes.
+        named = (part.partition("=")[0] for part in tail.split(",") if part)
+        allowed = dict.fromkeys(named) | allowed
+    options = read_options(f"attention '{text}'", f"option of attention '{name}'", tail, allowed)
     return AttentionSpec(name, tuple(sorted(options.items())))
-
-
-def _option_value(text: str, key: str, value: str, default: Any) -> Any:
-    if isinstance(default, bool):
-        if value.lower() not in ("true", "false"):
-            raise UserError(f"attention '{text}': {key} must be true or false, not '{value}'.")
-        return value.lower() == "true"
-    if isinstance(default, int | float):
-        kind = type(default)
-        try:
-            return kind(value)
-        except ValueError:
-            word = "a whole number" if kind is int else "a number"
-            raise UserError(f"attention '{text}': {key} must be {word}, not '{value}'.") from None
-    if default is None:
-        try:
-            return ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            return value
-    return value
 
 
 def attention_sources(text: str) -> list[Path]:

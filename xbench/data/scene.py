@@ -1,0 +1,192 @@
+"""The canvas task: what lies where on a canvas, before anything is drawn.
+
+Digits come in pairs. The two partners of a pair have the same colour and lie far apart. In exactly one pair the two
+digits are equal, and the label is that digit. The other pairs are made from classes that also occur exactly twice each:
+
+    red 3 … red 3      blue 5 … blue 8      green 8 … green 5      → 3
+
+So every digit on the canvas occurs twice, and which digits there are says nothing beyond 1 in ``pairs``. What decides
+is which digits belong together, and that is known only to who compares places far apart *by colour*: an average over
+the canvas has lost it, unless it keeps a count for every colour and digit at once, and the colours are continuous and
+new on every canvas.
+
+A scene is a function of one row of uniform numbers, in units of the canvas's sides: it is the same at any resolution.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from xbench.data.chance import seed_of
+from xbench.data.digits import NUM_CLASSES, Digits
+from xbench.errors import UserError
+
+GLYPH = 8
+
+
+@dataclass(frozen=True)
+class CanvasOptions:
+    """What a canvas may be told, as in "canvas:digits=8,clutter=0.3".
+
+    Attributes:
+        digits: digits on a canvas; even, 6 to 20.
+        clutter: share of the free cells in which a stroke or a fragment of a digit lies, 0 to 1.
+        train: canvases in an epoch; every epoch draws new ones.
+        val: canvases for validation, always the same.
+        test: canvases for the test, always the same.
+    """
+
+    digits: int = 6
+    clutter: float = 0.5
+    size: float = 1.0
+    ink: int = 0
+    huejit: float = 0.1
+    train: int = 8192
+    val: int = 1024
+    test: int = 2048
+
+    def __post_init__(self) -> None:
+        pairs, odd = divmod(self.digits, 2)
+        if odd or not 3 <= pairs <= NUM_CLASSES:
+            raise UserError(f"canvas: digits must be an even number from 6 to {2 * NUM_CLASSES}, not {self.digits}.")
+        if not 0 <= self.clutter <= 1:
+            raise UserError(f"canvas: clutter must lie between 0 and 1, not {self.clutter}.")
+        for split in ("train", "val", "test"):
+            if getattr(self, split) < 1:
+                raise UserError(f"canvas: {split} must be at least 1 canvas, not {getattr(self, split)}.")
+
+    @property
+    def cells(self) -> int:
+        """Cells per side of the grid that things lie in: at least twice as many cells as digits."""
+        return math.ceil(math.sqrt(2 * self.digits))
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """n canvases with d digits and c pieces of clutter each; lengths in units of the canvas's sides.
+
+    Attributes:
+        labels: [n] the digit of the pair of equals.
+        classes: [n, d] the digits; places 2i and 2i + 1 are partners.
+        glyphs: [n, c + d, 8, 8] ink from 0 to 1; clutter first, since it lies below.
+        centres: [n, c + d, 2] (y, x).
+        sizes: [n, c + d, 2] height and width of the whole glyph.
+        colours: [n, c + d, 3] red, green and blue, 0 to 1.
+        ground: [n, 8, 8] brightness of the canvas, to be enlarged smoothly.
+    """
+
+    labels: np.ndarray
+    classes: np.ndarray
+    glyphs: np.ndarray
+    centres: np.ndarray
+    sizes: np.ndarray
+    colours: np.ndarray
+    ground: np.ndarray
+
+
+class _Luck:
+    """Rows of uniform numbers, [n, columns], handed out from left to right."""
+
+    def __init__(self, rows: np.ndarray):
+        self.rows, self.used = rows, 0
+
+    def __call__(self, *shape: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+        start, self.used = self.used, self.used + math.prod(shape)
+        return low + (high - low) * self.rows[:, start : self.used].reshape(len(self.rows), *shape)
+
+
+class Scenery:
+    """Sets scenes with the digits of one split."""
+
+    def __init__(self, options: CanvasOptions, digits: Digits):
+        self.options, self.digits = options, digits
+        self.first = np.searchsorted(digits.labels, np.arange(NUM_CLASSES + 1))
+        cells = options.cells
+        places = np.stack(np.divmod(np.arange(cells**2), cells), axis=1)  # [cells², 2]
+        gaps = np.abs(places[:, None] - places[None]).max(axis=-1)
+        self.places = places
+        # Partners have at least a cell between them, and half of the canvas where it has more than four cells a side.
+        self.apart = np.argwhere(np.triu(gaps >= max(2, cells // 2)))  # [couples, 2]
+
+    def set(self, indices: np.ndarray, *key: str | int) -> Scenes:
+        """The scenes with these numbers in the series that the key names."""
+        columns = self._columns()
+        seed = seed_of("canvas", *key)
+        rows = [np.random.Generator(np.random.Philox(key=[seed, int(i)])).random(columns) for i in indices]
+        return self._scenes(_Luck(np.stack(rows)))
+
+    def _columns(self) -> int:
+        """How many numbers a scene needs, found by setting one."""
+        luck = _Luck(np.full((1, 1 << 16), 0.5))
+        self._scenes(luck)
+        return luck.used
+
+    def _scenes(self, luck: _Luck) -> Scenes:
+        options, n = self.options, len(luck.rows)
+        pairs, cells = options.digits // 2, options.cells
+
+        drawn = luck(NUM_CLASSES).argsort(axis=1)[:, :pairs]  # [n, pairs] different classes, that of the equals first
+        others = drawn[:, 1:]
+        classes = np.concatenate(
+            [drawn[:, [0, 0]], np.stack([others, np.roll(others, 1, axis=1)], axis=2).reshape(n, -1)], axis=1
+        )  # [n, d]
+        low, high = self.first[classes], self.first[classes + 1]
+        ink = self.digits.images[(low + luck(options.digits) * (high - low)).astype(np.int64)]  # [n, d, 8, 8]
+
+        taken = np.zeros((n, cells**2), dtype=bool)
+        homes = []
+        for _ in range(pairs):
+            wish = luck(len(self.apart))
+            wish[taken[:, self.apart].any(axis=2)] = -1
+            couple = self.apart[wish.argmax(axis=1)]  # [n, 2]
+            np.put_along_axis(taken, couple, True, axis=1)
+            homes.append(couple)
+        # A couple is (upper, lower); of the two digits of a pair, either may be the upper one.
+        swap = luck(pairs, 1) < 0.5
+        couples = np.stack(homes, axis=1)  # [n, pairs, 2]
+        couples = np.where(swap, couples[:, :, ::-1], couples)
+        home = couples.reshape(n, -1)
+
+        hue = luck(1) + (np.arange(pairs) + luck(pairs, low=-0.5, high=0.5) * options.huejit) / pairs  # [n, pairs]
+        hue = np.take_along_axis(hue, luck(pairs).argsort(axis=1), axis=1)
+        colour = _rgb(hue, luck(pairs, low=0.6, high=1.0), luck(pairs, low=0.7, high=1.0))  # [n, pairs, 3]
+
+        free = options.cells**2 - options.digits
+        pieces = round(options.clutter * free)
+        clutter_home = np.where(taken, 2.0, luck(cells**2)).argsort(axis=1)[:, :pieces]  # [n, c]
+        clutter_ink = self._clutter(luck, pieces)
+        clutter_colour = _rgb(luck(pieces), luck(pieces), luck(pieces, low=0.3, high=0.8))
+
+        where = np.concatenate([clutter_home, home], axis=1)
+        jitter = luck(where.shape[1], 2, low=-0.1, high=0.1)
+        scale = luck(where.shape[1], 1, low=0.9, high=1.1) * options.size
+        return Scenes(
+            labels=drawn[:, 0],
+            classes=classes,
+            glyphs=np.concatenate([clutter_ink, ink], axis=1),
+            centres=(self.places[where] + 0.5 + jitter) / cells,
+            sizes=np.broadcast_to(scale / cells, (*where.shape, 2)),
+            colours=np.concatenate([clutter_colour, np.repeat(colour, 2, axis=1)], axis=1),
+            ground=luck(GLYPH, GLYPH, low=0.0, high=0.25),
+        )
+
+    def _clutter(self, luck: _Luck, pieces: int) -> np.ndarray:
+        """[n, pieces, 8, 8]: strokes and fragments of this split's digits, half of each."""
+        n = len(luck.rows)
+        digit = self.digits.images[(luck(pieces) * len(self.digits)).astype(np.int64)]
+        angle = luck(pieces, 1, 1, low=0.0, high=2 * math.pi)
+        y, x = np.mgrid[:GLYPH, :GLYPH] - (GLYPH - 1) / 2
+        along = x * np.cos(angle) + y * np.sin(angle)
+        across = y * np.cos(angle) - x * np.sin(angle)
+        half = np.clip(along + luck(pieces, 1, 1, low=-1.0, high=0.5), 0, 1)
+        bend = luck(pieces, 1, 1, low=-0.15, high=0.15)
+        stroke = np.clip(1.5 - np.abs(across - bend * along**2), 0, 1) * np.clip(4 - np.abs(along), 0, 1)
+        kind = luck(pieces, 1, 1) < 0.5
+        return np.where(kind, stroke, digit * half).astype(np.float32).reshape(n, pieces, GLYPH, GLYPH)
+
+
+def _rgb(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Hue (in turns), saturation and value [...] → red, green and blue [..., 3] (A. R. Smith, SIGGRAPH 1978)."""
+    k = (hue[..., None] * 6 + np.array([5.0, 3.0, 1.0])) % 6
+    return value[..., None] * (1 - saturation[..., None] * np.clip(np.minimum(k, 4 - k), 0, 1))
