@@ -56,8 +56,6 @@ class Shards:
     def fingerprint(self) -> str:
         arrays = [array.astype("<i8").tobytes() for array in (self.shards, self.places, self.lengths, self.labels)]
         return fingerprint([[path.name for path in self.paths], *arrays])
-            [names, *(array.astype("<i8").tobytes() for array in (self.places, self.lengths, self.labels))]
-        )
 
 
 def _samples(path: Path) -> list[tuple[int, int, int]]:
