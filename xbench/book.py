@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from xbench.errors import UserError
@@ -44,12 +45,24 @@ class Book:
     def _key(self, case: Case, metric: str) -> str:
         return case_key(case, metric, self._policy.get(metric) or self._policy[METRICS[metric].how])
 
+    @property
+    def folder(self) -> Path:
+        """Where the ledger lies."""
+        return self._ledger.path.parent
+
+    def key(self, case: Case, metric: str) -> str:
+        """What makes the case's figure comparable, as its records hold it."""
+        return self._keys[case, metric]
+
     def take_over(self, case: Case) -> list[Record]:
-        """What earlier runs left for the case: its newest exact figures, and all launches. Now among ``records``."""
+        """What earlier runs left for the case: its newest exact figures, all launches and all seeds.
+
+        These are now among ``records``.
+        """
         found = [
             record for name in self._names(case, ["static", "exact"]) for record in self._held_for(case, name)[-1:]
         ]
-        found += [record for name in self._names(case, ["timed"]) for record in self._held_for(case, name)]
+        found += [record for name in self._names(case, ["timed", "trained"]) for record in self._held_for(case, name)]
         self._add(found)
         return found
 
@@ -66,6 +79,12 @@ class Book:
             for record in self._held_for(case, name):
                 found.setdefault((record.run, record.launch), set()).add((record.case["arm"], name))
         return sum(len(finished) == len(asked) for finished in found.values()) if asked else 0
+
+    def missing_seeds(self, case: Case) -> list[int]:
+        """Seeds of the case's training for which there is no accuracy yet."""
+        names = self._names(case, ["trained"])
+        held = {record.launch for name in names for record in self._held_for(case, name)}
+        return [seed for seed in range(self.study.seeds) if names and seed not in held]
 
     def _held_for(self, case: Case, name: str) -> list[Record]:
         return [r for r in self._ok.get(self._keys[case, name], []) if r.case["arm"] == case.arm.label]
@@ -134,8 +153,12 @@ class Book:
         """Records that the case gives no more figures of these metrics; of all that are still to come by default."""
         if metrics is None:
             metrics = [*self.missing(case, ["static", "exact"]), *self._names(case, ["timed"])]
-        lost = [self.record(case, name, []) for name in metrics]
-        self.keep([replace(record, status=why.status, reason=why.reason) for record in lost])
+            metrics += self._names(case, ["trained"]) if self.missing_seeds(case) else []
+        self.keep([self.ended(self.record(case, name, []), why) for name in metrics])
+
+    def ended(self, record: Record, why: ArmError) -> Record:
+        """The record as one of a figure that there is none of."""
+        return replace(record, samples=[], status=why.status, reason=why.reason)
 
     def keep_overhead(self, clock: Clock, command: str) -> None:
         """Records where the time of the run went until now, what it asked, and the command that asked it."""

@@ -19,7 +19,8 @@ def tidy_frame(results: "Results") -> "pd.DataFrame":
 
     Columns: arm, mode, res (None at level "op"), tokens (None at the others), n_tokens (N, of stage 3 where there is
     an image), level, direction, the other conditions, metric, unit, value, low, high, launches, ratio, ratio_low,
-    ratio_high (against the reference arm), trusted (False where the control failed), status, reason, unverified.
+    ratio_high (against the reference arm), difference, difference_low, difference_high (of accuracy, in points; its
+    launches are seeds), trusted (False where the control failed), status, reason, unverified.
 
     Where the time by component was measured, the metric "attention_share" is the attention's share of it, and "ceiling"
     how many times as fast the model would be without its attention.
@@ -45,6 +46,7 @@ def tidy_frame(results: "Results") -> "pd.DataFrame":
                         "ratio": times and times.value,
                         "ratio_low": times and times.low,
                         "ratio_high": times and times.high,
+                        **_difference(results, conditions, arm, metric),
                         "trusted": trusted[metric],
                         "status": cell.status,
                         "reason": cell.reason,
@@ -52,7 +54,8 @@ def tidy_frame(results: "Results") -> "pd.DataFrame":
                     }
                 )
             for metric, unit, figure in _of_attention(results, conditions, arm):
-                none = {"ratio": None, "ratio_low": None, "ratio_high": None}
+                compared = ("ratio", "difference")
+                none = {f"{what}{end}": None for what in compared for end in ("", "_low", "_high")}
                 fine = {"trusted": True, "status": "ok", "reason": "", "unverified": unverified}
                 rows.append({**start, "metric": metric, **_figure(unit, figure), **none, **fine})
     return pd.DataFrame(rows)
@@ -61,6 +64,13 @@ def tidy_frame(results: "Results") -> "pd.DataFrame":
 def _of_attention(results: "Results", conditions: Conditions, arm: str) -> list[tuple[str, str, Estimate]]:
     share, most = shares(results, conditions, arm).get(ATTENTION), ceiling(results, conditions, arm)
     return [("attention_share", "share", share), ("ceiling", "times", most)] if share and most else []
+
+
+def _difference(results: "Results", conditions: Conditions, arm: str, metric: str) -> dict[str, float | None]:
+    trained = METRICS[metric].how == "trained" and arm != results.against
+    found = results.difference(conditions, arm) if trained else None
+    values = (found.value, found.low, found.high) if found else (None, None, None)
+    return dict(zip(("difference", "difference_low", "difference_high"), values, strict=True))
 
 
 def _figure(unit: str, figure: Estimate | None) -> dict[str, Any]:

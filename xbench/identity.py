@@ -79,6 +79,8 @@ def case_key(case: Case, metric: str, policy: dict[str, Any]) -> str:
     hardware = {key: value for key, value in machine(case.device).items() if key not in PROVENANCE}
     on_paper = METRICS[metric].how == "static"
     identity = [metric, asked, policy, {} if on_paper else hardware, software, source_hash(case.arm.attn)]
+    if METRICS[metric].how == "trained":
+        identity.append(training_hash())
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -96,8 +98,19 @@ def source_hash(attn: str | None) -> str:
     sources += [package / "worker.py", package / "subject.py", package / "axes.py", package / "data" / "photos.py"]
     if attn is not None:
         sources += attention_sources(attn) + ([package / "adapter.py"] if origin(attn) else [])
+    return _hash_of(sources)
+
+
+@cache
+def training_hash() -> str:
+    """Hash of the code that decides what a model has learnt, beside the model's own."""
+    package = Path(__file__).parent
+    return _hash_of([*(package / "training").glob("*.py"), *(package / "data").glob("*.py")])
+
+
+def _hash_of(sources: list[Path]) -> str:
+    """By name and content, not by where they lie: the same code has the same hash everywhere."""
     digest = hashlib.sha256()
-    # By name and content, not by where they lie: the same code has the same hash everywhere.
     for content in sorted(path.name.encode() + b"\0" + path.read_bytes() for path in sources):
         digest.update(content)
     return digest.hexdigest()[:16]
@@ -112,6 +125,7 @@ def origin(attn: str | None) -> dict[str, str]:
 def forget_sources() -> None:
     """Makes the next hash see the files as they are: in a session that goes on, a user edits his attention."""
     source_hash.cache_clear()
+    training_hash.cache_clear()
     origin.cache_clear()
 
 

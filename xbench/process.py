@@ -33,34 +33,29 @@ class ArmError(Exception):
         self.reason = reason
 
 
-def worker_environment(case: Case, memory_limit: int) -> dict[str, str]:
+def worker_environment(device: str, threads: int, memory_limit: int) -> dict[str, str]:
     """The environment of a worker. What stands here is part of the protocol and decides figures."""
-    threads = {name: str(case.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     # A CUDA process maps far more than it uses, so the limit is for the CPU only.
-    limit = {"XBENCH_MEMORY_LIMIT": str(memory_limit)} if case.device == "cpu" else {}
+    limit = {"XBENCH_MEMORY_LIMIT": str(memory_limit)} if device == "cpu" else {}
     quiet = {"KINETO_LOG_LEVEL": "6", "TORCH_CPP_LOG_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    return {**inherited, **PROCESS_POLICY, **threads, **limit, **quiet}
+    return {**inherited, **PROCESS_POLICY, **counts, **limit, **quiet}
 
 
-class ArmProcess:
-    """A worker process. Every request has a time limit, and every failure is an ``ArmError``.
+class ChildProcess:
+    """A process that runs a module of ours and speaks lines of JSON. Every way it can end is an ``ArmError``."""
 
-    A worker that refused or failed in Python still answers; one that ran out of time or died does not.
-    """
-
-    def __init__(self, case: Case, memory_limit: int, time_limit: float):
-        self.case = case
-        self.time_limit = time_limit
+    def __init__(self, module: str, environment: dict[str, str]):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by stop()
         # -P: a file in the user's folder must not hide a library.
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "xbench.worker"],
+                [sys.executable, "-P", "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                env=worker_environment(case, memory_limit),
+                env=environment,
                 start_new_session=True,
             )
         except OSError as error:
@@ -69,32 +64,25 @@ class ArmProcess:
         self._buffer = b""
         self._oom_kills = _oom_kills()
 
-    def ask(self, do: str, **arguments: Any) -> Any:
-        """Sends a request and returns its result.
+    def say(self, **values: Any) -> None:
+        """Sends a line.
 
         Raises:
-            ArmError: the worker refused, failed, ran out of memory or time, or died.
+            ArmError: nobody is there to read it.
         """
-        self.send(do, **arguments)
-        return self.receive()
-
-    def send(self, do: str, **arguments: Any) -> None:
-        """Sends a request without waiting."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+            self._process.stdin.write(json.dumps(values).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._ended() from None
 
-    def receive(self, extra_seconds: float = 0.0) -> Any:
-        """Waits for the reply to the oldest unanswered request, so much longer than the time limit."""
-        reply = self._reply(self.time_limit + extra_seconds)
-        if "status" in reply:
-            raise ArmError(reply["status"], reply["reason"])
-        return reply["result"]
+    def hear(self, seconds: float) -> dict[str, Any]:
+        """The next line, waited for so long.
 
-    def _reply(self, seconds: float) -> dict[str, Any]:
+        Raises:
+            ArmError: none came, and the process was stopped; it died; or the line says why there is no result.
+        """
         assert self._process.stdout is not None
         deadline = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
@@ -108,7 +96,20 @@ class ArmProcess:
                     raise self._ended()
                 self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
-        return json.loads(line)
+        heard = json.loads(line)
+        if "status" in heard:
+            raise ArmError(heard["status"], heard["reason"])
+        return heard
+
+    @property
+    def pending(self) -> bool:
+        """Whether a line is there to be heard at once."""
+        return b"\n" in self._buffer
+
+    def fileno(self) -> int:
+        """What tells that there is more to hear."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
 
     def _ended(self) -> ArmError:
         code = self._process.wait()
@@ -136,6 +137,35 @@ class ArmProcess:
                 stream.close()  # type: ignore[union-attr]
             except BrokenPipeError:
                 continue
+
+
+class ArmProcess(ChildProcess):
+    """A worker that answers requests about one case, each within a time limit.
+
+    A worker that refused or failed in Python still answers; one that ran out of time or died does not.
+    """
+
+    def __init__(self, case: Case, memory_limit: int, time_limit: float):
+        super().__init__("xbench.worker", worker_environment(case.device, case.threads, memory_limit))
+        self.case = case
+        self.time_limit = time_limit
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Sends a request and returns its result.
+
+        Raises:
+            ArmError: the worker refused, failed, ran out of memory or time, or died.
+        """
+        self.send(do, **arguments)
+        return self.receive()
+
+    def send(self, do: str, **arguments: Any) -> None:
+        """Sends a request without waiting."""
+        self.say(do=do, **arguments)
+
+    def receive(self, extra_seconds: float = 0.0) -> Any:
+        """Waits for the reply to the oldest unanswered request, so much longer than the time limit."""
+        return self.hear(self.time_limit + extra_seconds)["result"]
 
 
 def _oom_kills() -> int:

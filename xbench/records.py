@@ -17,7 +17,7 @@ from xbench.errors import UserError
 SCHEMA = 2
 # What cases of schema 1 did not say, because there was no choice.
 CASE_BEFORE_2 = {"mode": "eager", "level": "model", "direction": "inference", "tokens": None}
-Status = Literal["ok", "oom", "timeout", "crash", "unsupported", "unverified"]
+Status = Literal["ok", "oom", "timeout", "crash", "unsupported", "unverified", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Record:
         key: hash of everything that makes the figure comparable: case, code, software, machine.
         heat: which part of the launch, where its arms did not all fit into memory together; the reference arm has a
             record in each.
+        launch: of timed metrics, which launch of the run; of accuracy, the seed, whose arms start and see the same.
         samples: raw samples in ``unit``; sample i of two arms of one launch and heat was taken in the same round.
         status: "ok", or why there is no figure; ``reason`` says it in words.
         detail: what else is known of the figure: other counters, quality of the samples.

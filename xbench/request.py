@@ -16,15 +16,20 @@ from xbench.axes import (
     usable_cpus,
     whole,
 )
+from xbench.data.names import parse_data
 from xbench.data.photos import photo_paths
 from xbench.errors import UserError, unknown_name
-from xbench.metrics import METRICS
+from xbench.metrics import ALIASES, METRICS
 from xbench.models.baselines import check_baseline
 from xbench.models.sizes import SIZES, check_input
 from xbench.study import DEVICES, DIRECTIONS, DTYPES, LEVELS, MODES, PLOTS, Arm, Study
+from xbench.training.job import Job
+from xbench.training.recipe import Recipe, recipe_for
 
 TOKENS = (64, 256, 1024, 4096, 16384, 65536)
-NOT_BY_DEFAULT = ("predicted_memory", "max_batch")
+NOT_BY_DEFAULT = ("predicted_memory", "max_batch", "top1")
+DATA = "digits"
+MAX_SEEDS = 1000
 
 
 def make_study(
@@ -47,6 +52,11 @@ def make_study(
     plots: Sequence[str] = (),
     quick: bool = False,
     images: str | None = None,
+    data: str | None = None,
+    epochs: int | None = None,
+    seeds: int = 3,
+    recipe: Sequence[str] = (),
+    workers: int = 0,
     question: str = "If only the attention changes, what happens to cost, speed and memory?",
     name: str = "compare",
 ) -> Study:
@@ -56,12 +66,13 @@ def make_study(
     Raises:
         UserError: a name that does not exist, a number out of range, or nothing of it possible.
     """
-    attn, baseline, dtype, metrics, plots = map(listed, (attn, baseline, dtype, metrics, plots))
+    attn, baseline, dtype, metrics, plots, recipe = map(listed, (attn, baseline, dtype, metrics, plots, recipe))
+    metrics = [ALIASES.get(name, name) for name in metrics]
     level, direction, mode = map(listed, (level, direction, mode))
     res, tokens, patch, batch, threads = map(listed, (res, tokens, patch, batch, threads))
     named: list[tuple[str, Sequence[str], Any]] = [
         ("dtype", dtype, DTYPES),
-        ("metric", metrics, METRICS),
+        ("metric", metrics, [*METRICS, *ALIASES]),
         ("plot", plots, PLOTS),
         ("level", level, LEVELS),
         ("direction", direction, DIRECTIONS),
@@ -83,6 +94,7 @@ def make_study(
     elif "device_time" in metrics:
         raise UserError("metric 'device_time' is taken by CUDA's clocks; it needs --device cuda.")
     photo_paths(images)
+    recipe_used = _recipe(data or DATA, epochs, recipe)
     levels, directions = unique(level) or ("model",), unique(direction) or ("inference",)
     study = Study(
         question=question,
@@ -102,8 +114,15 @@ def make_study(
         plots=unique(plots) or PLOTS,
         quick=quick,
         images=images,
+        data=str(parse_data(data or DATA)),
+        recipe=recipe_used,
+        seeds=whole("seeds", seeds, 1, MAX_SEEDS),
+        workers=whole("workers", workers, 0, 256),
         name=name,
     )
+    asked = [name for name, value in (("data", data), ("epochs", epochs), ("recipe", recipe)) if value]
+    if asked and not study.trains:
+        raise UserError(f"{' and '.join(asked)} decide accuracy only; ask for it: --metrics top1 …")
     if study.tokens and "op" not in levels:
         raise UserError("a number of tokens is for one attention alone; it needs --level op.")
     if levels == ("op",) and (res or patch):
@@ -130,6 +149,57 @@ def _metrics(asked: Sequence[str], device: str, levels: Sequence[str], direction
     usual = [metric for metric in METRICS.values() if set(metric.directions) & set(directions)]
     left_out = NOT_BY_DEFAULT if device == "cuda" else (*NOT_BY_DEFAULT, "device_time")
     return tuple(m.name for m in usual if m.name not in left_out and set(m.levels) & set(levels))
+
+
+def make_job(
+    attn: str | None,
+    baseline: str | None,
+    data: str,
+    res: str,
+    patch: int,
+    size: str,
+    epochs: int | None,
+    recipe: Sequence[str],
+    seed: int,
+    device: str,
+    threads: int | None,
+    workers: int,
+) -> Job:
+    """Checks what the user asked to train and makes the Job.
+
+    Raises:
+        UserError: as ``make_study``; or not exactly one model.
+    """
+    if bool(attn) == bool(baseline):
+        raise UserError("name one model to train: --attn or --baseline.")
+    one_of("device", device, DEVICES)
+    one_of("size", size, SIZES)
+    if baseline:
+        check_baseline(baseline)
+    if device == "cuda":
+        _cuda_is_here()
+    job = Job(
+        data=str(parse_data(data)),
+        img_size=parse_img_size(res),
+        recipe=_recipe(data, epochs, recipe),
+        attn=str(parse_attention(attn)) if attn else None,
+        baseline=baseline,
+        size=size,
+        patch_size=whole("patch size", patch, 1, MAX_IMG_SIZE),
+        seed=whole("seed", seed, 0, 2**31 - 1),
+        device=device,
+        threads=whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores(),
+        workers=whole("workers", workers, 0, 256),
+    )
+    if attn:
+        check_input(job.img_size, job.patch_size)
+    return job
+
+
+def _recipe(data: str, epochs: int | None, settings: Sequence[str]) -> Recipe:
+    """That of the data, as the user changed it."""
+    recipe = recipe_for(data).changed(settings)
+    return recipe if epochs is None else recipe.changed([f"epochs={epochs}"])
 
 
 def _something_is_possible(study: Study) -> None:

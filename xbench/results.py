@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from xbench.metrics import MEMORY, METRICS
 from xbench.records import Record
-from xbench.statistics import Estimate, control_holds, estimate, launch_log_ratios, over_launches
+from xbench.statistics import (
+    Difference,
+    Estimate,
+    control_holds,
+    estimate,
+    launch_log_ratios,
+    mean_over_seeds,
+    over_launches,
+    paired_difference,
+)
 from xbench.sweeps import Conditions, Sweep, find_sweeps
 
 if TYPE_CHECKING:
@@ -85,7 +94,7 @@ class Results:
         """The metric that speaks for speed there: throughput where it was asked for; None where nothing was timed."""
         key = _hashable(conditions)
         asked = [m for m in self.metrics if any((key, arm, m) in self._by_place for arm in self.arms)]
-        timed = [name for name in asked if not METRICS[name].exact]
+        timed = [name for name in asked if METRICS[name].how == "timed"]
         return "throughput" if "throughput" in timed else next(iter(timed), None)
 
     def memory_metric_at(self, conditions: Conditions) -> str | None:
@@ -104,12 +113,34 @@ class Results:
             return None
         ok = [record for record in records if record.samples]
         figure = None
+        if METRICS[metric].how == "trained":
+            return self._trained_cell(metric, records)
         if ok and METRICS[metric].exact:
             figure = Estimate.exact(ok[-1].samples[0])
         elif ok:
             figure = estimate(_by_heat(ok))
         last = records[-1]
         return Cell(metric, figure, last.status, last.reason, (ok or records)[-1].detail)
+
+    def _trained_cell(self, metric: str, records: Sequence[Record]) -> Cell:
+        """Over the seeds. One that failed shows in the status, and is not among the others."""
+        newest = list({record.launch: record for record in records}.values())
+        values = [record.samples[0] for record in newest if record.samples]
+        failed = next((record for record in newest if not record.samples), None)
+        shown = failed or newest[-1]
+        return Cell(metric, mean_over_seeds(values) if values else None, shown.status, shown.reason, newest[-1].detail)
+
+    def seeds(self, conditions: Conditions, arm: str, metric: str = "top1") -> dict[int, Record]:
+        """By seed, the newest record of a trained model."""
+        return {record.launch: record for record in self.measured(conditions, arm, metric)}
+
+    def difference(self, conditions: Conditions, arm: str, to: str | None = None) -> Difference | None:
+        """``arm``'s accuracy less ``to``'s (the reference arm's), in points, paired by seed."""
+        of, against = (self.seeds(conditions, label) for label in (arm, to or self.against))
+        return paired_difference(
+            {seed: record.samples[0] for seed, record in of.items()},
+            {seed: record.samples[0] for seed, record in against.items()},
+        )
 
     def ratio(self, conditions: Conditions, arm: str, metric: str, to: str | None = None) -> Estimate | None:
         """``arm``'s figure over ``to``'s (the reference arm where none is named), paired by launch, heat and round.
@@ -118,6 +149,8 @@ class Results:
         """
         to = to or self.against
         place = (_hashable(conditions), arm, metric, to)
+        if METRICS[metric].how == "trained":
+            return None  # accuracies are compared by their difference
         if place not in self._ratios:
             find = self._exact_ratio if METRICS[metric].exact else self._timed_ratio
             self._ratios[place] = find(conditions, arm, metric, to)
@@ -166,7 +199,7 @@ class Results:
 
     def trusted(self, conditions: Conditions, metric: str | None = None) -> bool:
         """False where the control arm came out different from itself, in speed or in the metric named."""
-        if metric is not None and METRICS[metric].exact:
+        if metric is not None and METRICS[metric].how != "timed":
             return True
         control = self.control_ratio(conditions, metric)
         return control is None or control_holds(control)

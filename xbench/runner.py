@@ -26,6 +26,7 @@ from xbench.results import Results
 from xbench.statistics import EFFECT, Estimate
 from xbench.study import LOOK_LAUNCHES, Case, Study
 from xbench.survey import Surveyor
+from xbench.trained import Trainings
 from xbench.watch import Clock, Limits, Observer, Progress, Silent
 
 MEMORY_SHARE = 0.9  # of the free memory, for one worker
@@ -49,6 +50,7 @@ class Runner:
             "exact": exact,
             "max_batch": {**exact, "memory_limit": limits.memory_bytes},
             "timed": {**exact, **pace, **surroundings()},
+            "trained": {"data": study.data, "recipe": study.recipe.as_dict()},
         }
         self.book = Book(study, ledger, self._observer, policy)
         free = psutil.virtual_memory().available
@@ -80,6 +82,8 @@ class Runner:
             self._measure_exact(group)
         if self.study.timed:
             self._measure_timed()
+        if self.study.trains:
+            self._train()
         return self.book.records
 
     def forecast(self) -> list[Expected]:
@@ -121,6 +125,10 @@ class Runner:
 
     def _finished(self, group: Group, case: Case) -> bool:
         """Whether nothing more is to be found of the case, as far as a look goes."""
+        return self._costed(group, case) and not self.book.missing_seeds(case)
+
+    def _costed(self, group: Group, case: Case) -> bool:
+        """The same of its cost alone."""
         timed = not self.study.timed or group.launches >= LOOK_LAUNCHES
         return timed and not self.book.missing(case, ["static", "exact"])
 
@@ -167,7 +175,7 @@ class Runner:
         if not self.study.executes:
             return
         self.book.check_unchanged(group.cases)
-        wanted = [case for case in group.open if not case.arm.control and not self._finished(group, case)]
+        wanted = [case for case in group.open if not case.arm.control and not self._costed(group, case)]
         for start in range(0, len(wanted), STARTING_AT_ONCE):
             cases = wanted[start : start + STARTING_AT_ONCE]
             with Crew(self._bench, group, cases) as crew:
@@ -197,6 +205,16 @@ class Runner:
                     Launch(self._bench, group).run()
                     group.launches = self.book.launches(group.open)
                     self._advance(group)
+
+    # Figures of trained models
+
+    def _train(self) -> None:
+        """Last, because it takes longest."""
+        at_once = self.study.threads[0] if self.study.device == "cpu" else 1
+        cases = [case for group in self._plan.groups for case in group.open if "top1" in self.study.metrics_of(case)]
+        for group in self._plan.groups:
+            self.book.check_unchanged(group.cases)
+        Trainings(self._bench, self.book.folder / "training", at_once).run(cases)
 
     def _precise(self, group: Group) -> bool:
         return all(estimate.half_width <= EFFECT / 2 for estimate in self._ratios(group).values())

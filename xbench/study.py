@@ -1,11 +1,13 @@
 """A Study is a question with axes; a Case is one point of it."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby, product
 from typing import Any
 
 from xbench.metrics import METRICS
+from xbench.training.job import Job
+from xbench.training.recipe import Recipe
 
 DTYPES = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
@@ -25,6 +27,8 @@ PLOTS = (
     "breakdown",
     "roofline",
     "max_batch",
+    "accuracy",
+    "learning",
 )
 LOOK_LAUNCHES, CLAIM_LAUNCHES, GATE_LAUNCHES = 3, 6, 10
 
@@ -90,7 +94,8 @@ class Study:
     """A question, the axes it is asked over, and how hard to look.
 
     ``against`` is the label of the reference arm. ``launches`` are the numbers of launches at which the run may stop:
-    three make a look, six a claim.
+    three make a look, six a claim. Accuracy is that of models trained on ``data`` by the ``recipe``, from so many
+    ``seeds``.
     """
 
     question: str
@@ -110,6 +115,10 @@ class Study:
     plots: tuple[str, ...] = PLOTS
     quick: bool = False
     images: str | None = None
+    data: str = "digits"
+    recipe: Recipe = field(default_factory=Recipe)
+    seeds: int = 3
+    workers: int = 0
     name: str = "compare"
 
     @property
@@ -124,8 +133,29 @@ class Study:
 
     @property
     def executes(self) -> bool:
-        """Whether any model has to run; a study of static figures alone stays on paper."""
-        return any(METRICS[name].how != "static" for name in self.metrics)
+        """Whether any model has to run for its cost; a study of static figures alone stays on paper."""
+        return any(METRICS[name].how in ("exact", "timed") for name in self.metrics)
+
+    @property
+    def trains(self) -> bool:
+        """Whether accuracy is asked for."""
+        return any(METRICS[name].how == "trained" for name in self.metrics)
+
+    def job(self, case: Case, seed: int) -> Job:
+        """The training run behind the case's accuracy. On a CPU each has one thread, and several run side by side."""
+        assert case.img_size is not None
+        return Job(
+            data=self.data,
+            img_size=case.img_size,
+            recipe=self.recipe,
+            attn=case.arm.attn,
+            baseline=case.arm.baseline,
+            size=case.size,
+            patch_size=case.patch_size,
+            seed=seed,
+            device=case.device,
+            workers=self.workers,
+        )
 
     def cases(self) -> Iterator[Case]:
         """The product of the axes, arms innermost, the control last; without cases that have no figure to give."""
@@ -158,6 +188,12 @@ class Study:
             return False
         if name == "predicted_memory" and case.direction == "training" and case.dtype != "fp32":
             return False  # autocast does nothing on paper
+        if metric.how == "trained":
+            # Batch, threads, dtype and mode of inference are none of training's.
+            first = (self.batch[0], self.dtype[0], self.threads[0])
+            twin = any(arm.mode == "eager" and arm.attn == case.arm.attn for arm in self.arms)
+            compiled = case.arm.mode == "compile" and twin
+            return (case.batch, case.dtype, case.threads) == first and not case.arm.control and not compiled
         if name == "limits":
             return case.arm.label == self.against
         if name == "breakdown" and case.arm.mode != "eager":

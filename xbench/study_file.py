@@ -15,6 +15,7 @@ ARGUMENTS = inspect.signature(make_study).parameters
 LISTS = tuple(name for name, argument in ARGUMENTS.items() if argument.default == ())
 
 NUMBERS = ("res", "tokens", "patch", "batch", "threads")
+WHOLE = ("epochs", "seeds", "workers")
 
 
 def load_study(path: Path, *, quick: bool = False) -> Study:
@@ -42,7 +43,7 @@ def load_study(path: Path, *, quick: bool = False) -> Study:
 
 
 def _check_type(path: Path, key: str, value: Any) -> None:
-    expected = list if key in LISTS else bool if key == "quick" else str
+    expected = list if key in LISTS else bool if key == "quick" else int if key in WHOLE else str
     if not isinstance(value, expected):
         raise UserError(f"{path}: {key} must be a {expected.__name__}, not {value!r}.")
     items = int | str if key in NUMBERS else str

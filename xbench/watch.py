@@ -41,6 +41,8 @@ class Observer(Protocol):
 
     def advanced(self, progress: Progress) -> None: ...
 
+    def learning(self, case: Case, seed: int, step: dict[str, Any]) -> None: ...
+
     def noted(self, case: Case, notes: dict[str, str]) -> None: ...
 
     def recorded(self, records: list[Record]) -> None: ...
@@ -53,6 +55,9 @@ class Silent:
         pass
 
     def advanced(self, progress: Progress) -> None:
+        pass
+
+    def learning(self, case: Case, seed: int, step: dict[str, Any]) -> None:
         pass
 
     def noted(self, case: Case, notes: dict[str, str]) -> None:

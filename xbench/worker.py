@@ -1,17 +1,11 @@
 """The child process that answers questions about a case, one line of JSON each way.
 
-The controller fixes its environment before Python starts (``process.worker_environment``). Whatever the model prints
-goes to standard error: standard output belongs to the protocol.
+The controller fixes its environment before Python starts (``process.worker_environment``).
 """
 
-import contextlib
-import ctypes
 import json
 import math
-import os
-import signal
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,8 +14,8 @@ from typing import IO, Any
 import torch
 from torch import nn
 
+from xbench.child import begin, failure, is_oom, limit_memory, status_bytes
 from xbench.conformance import QUICK_CHECKS, Candidate, verify
-from xbench.errors import UserError
 from xbench.metrics import timing
 from xbench.metrics.breakdown import breakdown
 from xbench.metrics.cost import CostError, survey
@@ -42,7 +36,6 @@ from xbench.subject import (
     weights_dtype,
 )
 
-PR_SET_PDEATHSIG = 1
 HEADROOM = 1.25  # of the limit, for the search of the largest batch
 
 
@@ -155,7 +148,7 @@ class Worker:
             try:
                 return self._peak(Subject(replace(case, batch=batch), self._photos))["total"]
             except Exception as error:
-                if not _is_oom(error):
+                if not is_oom(error):
                     raise
                 return math.inf
 
@@ -226,43 +219,11 @@ def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
     method: Callable[..., Any] = getattr(worker, request.pop("do"))
     try:
         return {"result": method(**request)}
-    except UserError as error:
-        return {"status": "unsupported", "reason": str(error)}
     except (InvalidOutputError, CostError) as error:
         return {"status": "crash", "reason": str(error)}
     except Exception as error:
-        status = "oom" if _is_oom(error) else "crash"
-        return {"status": status, "reason": f"{type(error).__name__}: {_first_line(error)}"}
-
-
-def _is_oom(error: Exception) -> bool:
-    """torch has no exception type for a failed allocation on the CPU."""
-    words = "can't allocate memory", "not enough memory"
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
-
-
-def limit_memory(max_bytes: int) -> None:
-    """Makes allocations beyond the limit fail, and this process the first that the kernel kills for memory.
-
-    What the process holds before it has a model does not count.
-    """
-    import resource
-
-    if max_bytes:
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (max_bytes + status_bytes("VmData"), hard))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def status_bytes(field: str) -> int:
-    """A figure of this process's memory in bytes, as the kernel tells it: "VmData" is mapped, "RssAnon" is in use."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+        status, reason = failure(error)
+        return {"status": status, "reason": reason}
 
 
 def serve(requests: IO[str], replies: IO[str]) -> None:
@@ -273,19 +234,8 @@ def serve(requests: IO[str], replies: IO[str]) -> None:
         replies.flush()
 
 
-def die_with_parent() -> None:
-    """Makes the kernel end this process with its controller, also in the middle of a forward."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def main() -> None:
-    if sys.platform == "linux":
-        die_with_parent()
-    warnings.filterwarnings("ignore")
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    limit_memory(int(os.environ.get("XBENCH_MEMORY_LIMIT", "0")))
-    with replies:
+    with begin() as replies:
         serve(sys.stdin, replies)
 
 

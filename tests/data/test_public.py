@@ -1,4 +1,4 @@
-"""Sets from outside, on small ones made here: classes and pictures agree, and what is missing is said in plain words."""
+"""Sets from outside, on small ones made here: classes and pictures agree; what is missing is said in plain words."""
 
 import io
 import tarfile

@@ -55,10 +55,21 @@ Metrics = Annotated[
     Many,
     typer.Option(
         help="params, macs, predicted_memory, latency, throughput, peak_memory, breakdown, limits, max_batch; in "
-        "training forward_time, backward_time, optimizer_time; on CUDA device_time. Default: all but predicted_memory "
-        "and max_batch."
+        "training forward_time, backward_time, optimizer_time; on CUDA device_time; top1, for which arms are trained. "
+        "Default: all but predicted_memory, max_batch and top1."
     ),
 ]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="What accuracy is trained and tested on: digits, canvas, or a set on disk such as folder:/data/imagenet. "
+        "Default: digits."
+    ),
+]
+Epochs = Annotated[int | None, typer.Option(help="Epochs of training. Default: the recipe's.")]
+Seeds = Annotated[int, typer.Option(help="Training runs per arm, each from a seed of its own.")]
+Recipe = Annotated[Many, typer.Option(help="Settings of the recipe to change, for all arms: lr=0.001 batch=128 ema=0.")]
+Workers = Annotated[int, typer.Option(help="Processes that load images, of a data set on disk.")]
 Images = Annotated[str | None, typer.Option(help="Folder of photographs to use as input.")]
 Mode = Annotated[Many, typer.Option(help="eager, compile or both, side by side. Default: eager.")]
 Direction = Annotated[Many, typer.Option(help="inference, training (a whole step) or both. Default: inference.")]
@@ -86,6 +97,11 @@ def compare(
     threads: Threads = None,
     metrics: Metrics = None,
     images: Images = None,
+    data: Data = None,
+    epochs: Epochs = None,
+    seeds: Seeds = 3,
+    recipe: Recipe = None,
+    workers: Workers = 0,
     quick: Quick = False,
     budget: Budget = None,
     memory_limit: MemoryLimit = None,
@@ -100,6 +116,8 @@ def compare(
     The arms run in processes of their own that take turns, so that a drifting machine hits all alike. Example:
 
         xbench compare --attn xfa mhsa --res 1024
+
+        xbench compare --attn xfa mhsa separable --res 64 --metrics top1 throughput memory --data digits
     """
     _run_study(_asked_study(locals()), _limits(budget, memory_limit, time_limit), out, as_json, dry_run)
 
@@ -122,6 +140,11 @@ def sweep(
     threads: Threads = None,
     metrics: Metrics = None,
     images: Images = None,
+    data: Data = None,
+    epochs: Epochs = None,
+    seeds: Seeds = 3,
+    recipe: Recipe = None,
+    workers: Workers = 0,
     quick: Quick = False,
     budget: Budget = None,
     memory_limit: MemoryLimit = None,

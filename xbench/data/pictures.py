@@ -57,7 +57,7 @@ def make_transforms(
             separate=True,
             scale=augmentation.scale,
             hflip=augmentation.hflip,
-            color_jitter=augmentation.color_jitter or None,
+            color_jitter=augmentation.color_jitter or None,  # type: ignore[arg-type]
             auto_augment=augmentation.auto_augment,
             re_prob=augmentation.random_erasing,
             re_mode="pixel",

@@ -100,7 +100,7 @@ def _folder(spec: DataSpec, root: Path | None) -> Source:
     def open_split(word: str) -> Opened:
         folder = root / word
         try:
-            pictures = create_dataset("", root=str(folder), search_split=False, class_map=None)
+            pictures = create_dataset("", root=str(folder), search_split=False)
             strange = sorted(set(pictures.reader.class_to_idx) - set(classes)) if classes else []
             if strange:
                 raise UserError(f"'{folder}' holds classes that training does not: {', '.join(strange[:5])}.")

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-How = Literal["static", "exact", "timed"]
-METHODS: tuple[How, ...] = ("static", "exact", "timed")
+How = Literal["static", "exact", "timed", "trained"]
+METHODS: tuple[How, ...] = ("static", "exact", "timed", "trained")
+
+ALIASES = {"memory": "peak_memory", "speed": "throughput", "accuracy": "top1"}
 
 # The parts that a breakdown has; see breakdown.py for what belongs to each.
 COMPONENTS = ("attention", "MLP", "convolutions", "norms", "unfold/fold", "other")
@@ -17,8 +19,9 @@ class Metric:
     """A measurable quantity.
 
     ``how`` it is found: "static" on paper, without a run; "exact" in one run, to the last digit the same each time;
-    "timed" in launches. Exact and static figures are compared by equality, timed ones by interval. ``better`` is the
-    direction of improvement. ``paired`` metrics are sampled in turns, so that sample i of two arms of a launch belongs
+    "timed" in launches; "trained" by training from several seeds. Exact and static figures are compared by equality,
+    timed ones by the interval of their ratio, trained ones by that of their difference. ``better`` is the direction of
+    improvement. ``paired`` metrics are sampled in turns, so that sample i of two arms of a launch belongs
     to the same round. ``directions`` and ``levels`` say where the metric has a meaning.
     """
 
@@ -34,7 +37,7 @@ class Metric:
     @property
     def exact(self) -> bool:
         """Whether the figure repeats to the last digit on one software stack."""
-        return self.how != "timed"
+        return self.how in ("static", "exact")
 
 
 def _inference(name: str, unit: str, label: str, **rest: tuple[str, ...]) -> Metric:
@@ -61,5 +64,6 @@ METRICS = {
         Metric("max_batch", "images", "higher", "exact", "largest batch that fits"),
         _inference("breakdown", "ms", "time of a batch by component", levels=("block", "model")),
         _inference("limits", "MAC/s", "the machine's own limits"),
+        Metric("top1", "%", "higher", "trained", "top-1 accuracy", False, ("inference",), ("model",)),
     )
 }

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from xbench.report.accuracy import accuracy_sentences, fairness
 from xbench.report.findings import findings
 from xbench.report.numbers import show_interval
 from xbench.report.pairs import has_begun, pair_sentences, show_failure, strength, summary, why_a_look, why_not
@@ -29,6 +30,7 @@ def answers(results: Results) -> list[str]:
         found += [summary(results, conditions)] if _in_one(results) else pair_sentences(results, conditions)
         if not brief or conditions is _said(results)[-1]:
             found += strength(results, conditions)
+    found += accuracy_sentences(results)
     found += findings(results)
     if brief and len(found) > MOST:
         return [*found[: MOST - 1], "The tables have the rest."]
@@ -53,6 +55,7 @@ def _in_one(results: Results) -> bool:
 def caveats(results: Results) -> list[str]:
     """What a reader must know before believing: control missing or failed, interference, cells without figures."""
     return [
+        *fairness(results),
         *_controls(results),
         *_looks(results),
         *_unrest(results),

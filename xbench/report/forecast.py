@@ -31,9 +31,10 @@ def show_forecast(study: Study, expected: list[Expected], console: Console) -> N
     parts = [f"{len(expected)} cells"]
     parts += [f"{held} already measured"] if held else []
     parts += [f"{impossible} impossible"] if impossible else []
-    console.print(
-        Text(f"{', '.join(parts)}; about {show_seconds(total_seconds(study, expected))} to measure the rest.")
-    )
+    time = f"about {show_seconds(total_seconds(study, expected))} to measure the rest"
+    models = sum("top1" in study.metrics_of(one.case) and not one.held and not one.reason for one in expected)
+    training = f", and the training of {models * study.seeds} models" if models else ""
+    console.print(Text(f"{', '.join(parts)}; {time}{training}."))
 
 
 def _row(one: Expected) -> list[str] | str:

@@ -40,6 +40,7 @@ class Display:
         self._began = time.monotonic()
         self._doing = "starting"
         self._progress: dict[str, Progress] = {}
+        self._learning: dict[str, str] = {}
         self._left: float | None = None
         self._left_at = self._began
         self._spinner = Spinner("dots")
@@ -64,6 +65,12 @@ class Display:
         if not self._console.is_terminal:
             self._console.print(Text(f"{self._line(progress)} · {self._time()}"), soft_wrap=True)
 
+    def learning(self, case: Case, seed: int, step: dict[str, Any]) -> None:
+        done = f"epoch {step['epoch']} of {step['epochs']}, step {step['step']} of {step['steps']}"
+        speed = f"{show_number(step['images_per_second'], 3)} img/s, {show_seconds(step['seconds_left'])} left"
+        where = self._where(case.conditions, case.arm.label, f"seed {seed}")
+        self._learning[where] = f"{where} · training: {done} · loss {show_number(step['loss'], 3)} · {speed}"
+
     def noted(self, case: Case, notes: dict[str, str]) -> None:
         for what, text in notes.items():
             self._say(f"{case.arm.label} is {what}: {text}")
@@ -75,9 +82,14 @@ class Display:
             if not record.case:
                 continue
             where = self._where(record.case, record.case["arm"])
+            if record.metric == "top1":
+                where = f"{where} · seed {record.launch}"
+                self._learning.pop(where, None)
             if record.status != "ok" and where not in ended:
                 ended.add(where)
                 self._end(f"{where}: {record.status}: {record.reason}")
+            elif record.metric == "top1":
+                self._say(f"{where}: top-1 {record.samples[0]:.1f} % · {self._time()}")
             elif few and METRICS[record.metric].exact and record.samples:
                 self._say(f"{where}: {METRICS[record.metric].label} {_exact(record)}")
         if not few:
@@ -115,6 +127,7 @@ class Display:
         many = self._cases > FEW_CASES
         lines = [Text(self._stage(stage)) for stage, done in self._done.items() if many and 0 < len(done) < self._cases]
         lines += [Text(self._line(progress)) for progress in list(self._progress.values())[-SHOWN:]]
+        lines += [Text(line) for line in self._learning.values()]
         self._spinner.update(text=Text(f"{self._doing} · {self._time()}"))
         return Group(*lines, self._spinner)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from xbench.report.accuracy import contract
 from xbench.report.answers import answers, caveats
 from xbench.report.meaning_tables import (
     cost_grids,
@@ -37,6 +38,9 @@ is that of the whole step; its parts are timed in the same blocks.""",
     "breakdown": """\
 The time by component is that of an instrumented forward pass in eager mode: a module's time is its own, without that of
 the modules inside it. What the instruments themselves take makes it longer than the time that throughput tells.""",
+    "top1": """\
+Accuracy is top-1 on test images that no arm was trained or chosen on, as a mean over seeds with a t interval (95 %).
+Differences are in points, seed by seed: the two arms of a pair had the same start and the same pixels.""",
     "limits": """\
 The machine's limits are measured in the same run: multiply–accumulates per second of a large matrix product, bytes per
 second of a large copy. The roof at an intensity, in MACs per byte, is the smaller of the first and intensity × the
@@ -50,7 +54,7 @@ of the attention alone for large N; all else in a model is linear."""
 OVERTAKING = """\
 Between the two measured sizes in the last column: at each, one of the two arms is shown to be the faster."""
 
-BEHIND = ("breakdown", "roofline", "scaling", "memory_scaling")  # plots that are not beside the figures
+BEHIND = ("breakdown", "roofline", "scaling", "memory_scaling", "learning")  # plots that are not beside the figures
 
 
 def markdown_report(results: Results, question: str, command: str, plots: Sequence[Path], folder: Path) -> str:
@@ -72,6 +76,8 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
     parts += _section("How near the machine's limits", machine, limit_grids(results), links, ["roofline"])
     parts += _section("How it grows", GROWTH, exponent_grids(results), links, ["scaling", "memory_scaling"])
     parts += _section("Who overtakes whom", OVERTAKING, crossover_grids(results) if brief else [], links, [])
+    fair = "\n".join(f"- {line}" for line in contract(results))
+    parts += _section("What was learnt, and how", fair, [], links, ["learning"])
     parts += _section("Do the counters agree", "", cost_grids(results, results.conditions), links, [])
     parts += ["\n## How the figures were taken\n", PROTOCOL]
     measured = {record.metric for record in results.records}

@@ -2,7 +2,7 @@
 
 import math
 
-from xbench.statistics import Estimate
+from xbench.statistics import Difference, Estimate
 
 WIDE = 0.25  # half interval, relative to the value, from which "±" would hide that the interval is not symmetric
 
@@ -67,6 +67,23 @@ def show_share(share: Estimate) -> str:
     decimals = 1 if share.high - share.low < 0.01 else 0
     low, high = (f"{100 * end:.{decimals}f}" for end in (share.low, share.high))
     return f"{share.value:.{decimals}%} ({low}–{high})"
+
+
+def show_percent(figure: Estimate) -> str:
+    """ "93.2 ±0.8", a percentage over seeds; "93.2 ±?" with a single one."""
+    half = (figure.high - figure.low) / 2
+    if not math.isfinite(half):
+        return f"{figure.value:.1f} ±?"
+    decimals = max(1, _decimals(half)) if half else 1
+    return f"{figure.value:.{decimals}f} ±{half:.{decimals}f}"
+
+
+def show_points(difference: Difference) -> str:
+    """ "−1.3 (−2.1 to −0.5)", in points of a per cent; "−1.3 (?)" where no interval is known."""
+    value, low, high = (
+        f"{number:+.1f}".replace("-", "−") for number in (difference.value, difference.low, difference.high)
+    )
+    return f"{value} ({low} to {high})" if math.isfinite(difference.high - difference.low) else f"{value} (?)"
 
 
 def show_power(value: float, low: float, high: float) -> str:

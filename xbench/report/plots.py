@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from xbench.report import growth_plots, metric_plots, part_plots, speed_plots
+from xbench.report import accuracy_plots, growth_plots, metric_plots, part_plots, speed_plots
 from xbench.results import Results
 from xbench.study import PLOTS
 
@@ -22,6 +22,8 @@ DRAWN: dict[str, Callable[[Results], Figure | None]] = {
     "breakdown": part_plots.breakdown,
     "roofline": part_plots.roofline,
     "max_batch": metric_plots.max_batch,
+    "accuracy": accuracy_plots.accuracy,
+    "learning": accuracy_plots.learning,
 }
 
 

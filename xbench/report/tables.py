@@ -13,8 +13,17 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from xbench.metrics import METRICS
 from xbench.report.conditions import HEADS, Conditions, conditions_line, settings, show_cell, varying
-from xbench.report.numbers import show_count, show_estimate, show_interval, show_mib, show_number
+from xbench.report.numbers import (
+    show_count,
+    show_estimate,
+    show_interval,
+    show_mib,
+    show_number,
+    show_percent,
+    show_points,
+)
 from xbench.results import Cell, Results
 from xbench.statistics import Estimate
 
@@ -173,6 +182,7 @@ COLUMNS: dict[str, list[Column]] = {
         Column("peak_memory", "peak MiB", lambda e: show_mib(e.value)),
         Column("peak_memory", "memory ×", lambda e: show_number(e.value, 3), is_ratio=True),
     ],
+    "top1": [Column("top1", "top-1 %", show_percent), Column("top1", "points", show_percent, is_ratio=True)],
     "max_batch": [Column("max_batch", "largest batch", lambda e: f"{e.value:,.0f}")],
 }
 
@@ -191,6 +201,9 @@ def _text(results: Results, conditions: Conditions, arm: str, column: Column, ce
         return cell.status
     if not column.is_ratio:
         return column.show(cell.figure)
+    if METRICS[column.metric].how == "trained":
+        found = results.difference(conditions, arm)
+        return "0" if arm == results.against else show_points(found) if found else "–"
     return show_ratio(
         results, conditions, arm, column.metric, results.ratio(conditions, arm, column.metric), column.show
     )

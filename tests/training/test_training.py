@@ -1,0 +1,245 @@
+"""Training: equal starts, equal ends after a break, and a loop that does what the recipe says."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+import xbench
+from xbench.data import Augmentation, open_data
+from xbench.errors import UserError
+from xbench.training.checkpoint import read_config, read_weights
+from xbench.training.evaluation import evaluate
+from xbench.training.job import Job, digest, outside_attention
+from xbench.training.loop import DivergedError, train
+from xbench.training.recipe import DIGITS, IMAGENET, Recipe, recipe_for
+
+CLASSES, PER_CLASS, SIDE = 3, 12, 32
+SHORT = Recipe(epochs=3, batch=12, warmup=0.5, ema=0.9)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder per split and class with pictures whose brightness tells the class."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for label in range(CLASSES):
+            folder = root / split / f"class{label}"
+            folder.mkdir(parents=True)
+            for i in range(PER_CLASS):
+                pixels = rng.integers(0, 80, (SIDE, SIDE, 3)) + 80 * label
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    return f"folder:{root}"
+
+
+def make_job(data, **changes) -> Job:
+    job = Job(data=data, img_size=(SIDE, SIDE), recipe=SHORT, attn="mhsa", size="xxs")
+    return replace(job, **changes)
+
+
+def test_settings_change_a_recipe_and_nothing_else():
+    recipe = DIGITS.changed(["lr=0.001", "epochs=3", "ema=0", "optimizer=lamb", "hflip=0.5", "scale=[0.5, 1.0]"])
+    assert (recipe.lr, recipe.epochs, recipe.ema, recipe.optimizer) == (0.001, 3, 0.0, "lamb")
+    assert recipe.augmentation == Augmentation(hflip=0.5, scale=(0.5, 1.0))
+    assert replace(recipe, lr=DIGITS.lr, epochs=DIGITS.epochs, ema=DIGITS.ema, optimizer=DIGITS.optimizer,
+                   augmentation=DIGITS.augmentation) == DIGITS  # fmt: skip
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe
+    assert recipe_for("folder:/somewhere") is IMAGENET
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("lr", "name=value"),
+        ("learning_rate=1", "setting of the recipe.*learning_rate"),
+        ("lr=fast", "lr of the recipe is a float"),
+        ("lr=-1", "lr of the recipe must lie between"),
+        ("epochs=0", "epochs of the recipe must lie between"),
+        ("warmup=2", "warmup of the recipe must lie between"),
+        ("epochs=2.5", "epochs of the recipe is a int"),
+        ("dtype=fp8", "dtype 'fp8'"),
+        ("schedule=cosin", "cosine"),
+    ],
+)
+def test_bad_settings_are_named(setting, message):
+    with pytest.raises(UserError, match=message):
+        DIGITS.changed([setting])
+
+
+def test_arms_start_equal_outside_the_attention(pictures):
+    starts = {attn: make_job(pictures, attn=attn).build(CLASSES).state_dict() for attn in ("mhsa", "xfa", "identity")}
+    shared = {attn: digest(outside_attention(weights)) for attn, weights in starts.items()}
+    assert len(set(shared.values())) == 1
+    assert digest(outside_attention(make_job(pictures, seed=1).build(CLASSES).state_dict())) != shared["mhsa"]
+    assert digest(make_job(pictures).build(CLASSES).state_dict()) == digest(starts["mhsa"])
+    attention = [name for name in starts["xfa"] if ".attn." in name]
+    assert attention
+    assert all(starts["xfa"][name].std() > 0 for name in attention if name.endswith("weight"))
+
+
+def test_steps_are_those_of_a_naive_loop(pictures, tmp_path):
+    job = make_job(pictures, recipe=replace(SHORT, ema=0.0, epochs=2, label_smoothing=0.1, clip_grad=0.5))
+    found = train(job, tmp_path)
+    torch.manual_seed(0)
+    model = job.build(CLASSES).train()
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": plain, "weight_decay": 0.0}, {"params": decayed, "weight_decay": SHORT.weight_decay}]
+    optimizer = torch.optim.AdamW(groups, lr=SHORT.lr)
+    steps = CLASSES * PER_CLASS // SHORT.batch
+    data = open_data(pictures, img_size=(SIDE, SIDE), batch=SHORT.batch, seed=0)
+    number, losses = 0, []
+    for epoch in range(2):
+        for images, targets in data.train(epoch):
+            low = 0.01 * SHORT.lr
+            warm = low + (SHORT.lr - low) * number / steps
+            cosine = low + 0.5 * (SHORT.lr - low) * (1 + math.cos(math.pi * number / (2 * steps)))
+            for group in optimizer.param_groups:
+                group["lr"] = warm if number < steps else cosine
+            loss = F.cross_entropy(model(images), targets, label_smoothing=0.1)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+            losses.append(loss.item())
+            number += 1
+    weights = read_weights(tmp_path)
+    for name, value in model.state_dict().items():
+        # Of biases before a norm the gradient is rounding error, and Adam makes a step of any gradient.
+        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=5e-4, msg=name)
+    expected = [sum(losses[:steps]) / steps, sum(losses[steps:]) / steps]
+    assert [entry["loss"] for entry in found["history"]] == pytest.approx(expected, rel=1e-5)
+
+
+class Killed(BaseException):
+    """The end of a process, as far as the loop sees it."""
+
+
+class KillsAfter:
+    def __init__(self, epoch: int):
+        self.epoch = epoch
+
+    def stepped(self, step):
+        if step.epoch > self.epoch:
+            raise Killed
+
+    def finished_epoch(self, entry):
+        pass
+
+
+def test_a_run_gone_on_with_ends_in_the_same_bits(pictures, tmp_path):
+    job = make_job(pictures, recipe=replace(SHORT, drop_rate=0.3, drop_path_rate=0.2))
+    whole = train(job, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(job, tmp_path / "broken", KillsAfter(2))
+    assert len(read_config(tmp_path / "broken")["history"]) == 2
+    torch.rand(1)  # whatever else happens in between
+    again = train(job, tmp_path / "broken")
+    assert digest(read_weights(tmp_path / "broken")) == digest(read_weights(tmp_path / "whole"))
+    assert again["correct"] == whole["correct"]
+    assert [e["loss"] for e in again["history"]] == [e["loss"] for e in whole["history"]]
+    assert train(job, tmp_path / "whole") == whole  # held, not trained again
+    with pytest.raises(UserError, match="another"):
+        train(replace(job, seed=1), tmp_path / "whole")
+
+
+def test_kill_9_costs_at_most_an_epoch(tmp_path):
+    command = [sys.executable, "-m", "xbench", "train", "--attn", "identity", "--size", "xxs", "--res", "32"]
+    command += ["--epochs", "3", "--threads", "1", "--recipe", "batch=256", "--out"]
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL)
+    while not (tmp_path / "killed" / "resume.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(read_config(tmp_path / "killed")["history"])
+    assert 1 <= done <= 3
+    for name in ("killed", "whole"):
+        subprocess.run([*command, str(tmp_path / name)], check=True, capture_output=True)
+    assert digest(read_weights(tmp_path / "killed")) == digest(read_weights(tmp_path / "whole"))
+
+
+def test_two_processes_train_as_one_with_the_joint_batch(pictures, tmp_path):
+    arguments = ["-m", "xbench", "train", "--attn", "mhsa", "--size", "xxs", "--res", "32", "--data", pictures]
+    arguments += ["--threads", "1", "--recipe", "batch=12", "epochs=2", "warmup=0.5", "drop_rate=0", "ema=0.9"]
+    # Adam makes a whole step of a gradient that is rounding error; plain descent does not.
+    arguments += ["optimizer=sgd", "lr=0.05"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29541"]
+    for name, start in (("one", []), ("two", torchrun)):
+        out = ["--out", str(tmp_path / name)]
+        subprocess.run([sys.executable, *start, *arguments, *out], check=True, capture_output=True, env=environment)
+    one, two = read_config(tmp_path / "one"), read_config(tmp_path / "two")
+    assert (one["processes"], two["processes"]) == (1, 2)
+    for ours, theirs in zip(one["history"], two["history"], strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+        assert ours["val_top1"] == theirs["val_top1"]
+    assert one["correct"] == two["correct"]
+    single, joint = read_weights(tmp_path / "one"), read_weights(tmp_path / "two")
+    for name, value in single.items():
+        torch.testing.assert_close(joint[name], value, rtol=1e-3, atol=1e-5, msg=lambda why, name=name: f"{name}: {why}")
+
+
+def test_weights_are_tested_at_another_resolution_and_patch_size(pictures, tmp_path):
+    job = make_job(pictures)
+    found = train(job, tmp_path)
+    _, same = evaluate(tmp_path)
+    assert same.correct == found["correct"]
+    assert found["low"] < found["top1"] <= 100
+    other, accuracy = evaluate(tmp_path, img_size=(64, 96), patch_size=1)
+    assert (other.img_size, other.patch_size, accuracy.images) == ((64, 96), 1, CLASSES * PER_CLASS)
+    with pytest.raises(UserError, match="do not fit"):
+        evaluate(tmp_path, data="digits")
+    with pytest.raises(UserError, match="no training run"):
+        evaluate(tmp_path / "nowhere")
+
+
+def test_a_loss_that_is_no_number_ends_the_run(pictures, tmp_path):
+    job = make_job(pictures, attn="tests.faulty_attentions:ReturnsNaN")
+    with pytest.raises(DivergedError, match="loss is nan"):
+        train(job, tmp_path)
+
+
+def test_compare_joins_accuracy_with_cost(pictures, tmp_path):
+    asked = {
+        "attn": ["mhsa", "identity", "tests.faulty_attentions:ReturnsNaN"],
+        "res": [SIDE],
+        "size": "xxs",
+        "metrics": ["top1", "params"],
+        "data": pictures,
+        "recipe": ["batch=12", "epochs=2", "warmup=0.5"],
+        "threads": [min(2, os.cpu_count() or 1)],
+        "quiet": True,
+        "out": tmp_path,
+    }
+    first = xbench.compare(**asked, seeds=1)
+    frame = first.frame.query("metric == 'top1'").set_index("arm")
+    assert frame.loc["mhsa", "unit"] == "%"
+    assert frame.loc["tests.faulty_attentions:ReturnsNaN", "status"] == "diverged"
+    assert math.isnan(frame.loc["identity", "difference_low"])
+    again = xbench.compare(**asked, seeds=2)
+    frame = again.frame.query("metric == 'top1'").set_index("arm")
+    assert frame.loc["identity", "launches"] == 2
+    assert frame.loc["identity", "difference"] == pytest.approx(
+        frame.loc["identity", "value"] - frame.loc["mhsa", "value"]
+    )
+    # Seed 0 was held; the arm that failed was tried again.
+    trained = [r for r in again.results.records if r.metric == "top1" and r.samples]
+    assert len({(r.case["arm"], r.launch) for r in trained}) == len(trained) == 4
+    assert len({r.run for r in trained}) == 2
+    text = (tmp_path / "report.md").read_text()
+    assert "paired seeds" in text
+    assert "UNFAIR" not in text
+    assert (tmp_path / "plots" / "accuracy.png").exists()
+    assert (tmp_path / "plots" / "learning.png").exists()

@@ -1,0 +1,69 @@
+"""What every process does that a run starts: end with its controller, keep to its memory, answer on a channel apart."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from xbench.errors import UserError
+from xbench.records import Status
+
+PR_SET_PDEATHSIG = 1
+
+
+def begin() -> IO[str]:
+    """Makes this process a child that can be relied on, and gives the stream for its answers.
+
+    Whatever else is printed goes to standard error: standard output belongs to the protocol.
+    """
+    if sys.platform == "linux":
+        # The kernel ends this process with its controller, also in the middle of a forward.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    warnings.filterwarnings("ignore")
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    limit_memory(int(os.environ.get("XBENCH_MEMORY_LIMIT", "0")))
+    return answers
+
+
+def limit_memory(max_bytes: int) -> None:
+    """Makes allocations beyond the limit fail, and this process the first that the kernel kills for memory.
+
+    What the process holds before it has a model does not count.
+    """
+    import resource
+
+    if max_bytes:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (max_bytes + status_bytes("VmData"), hard))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def status_bytes(field: str) -> int:
+    """A figure of this process's memory in bytes, as the kernel tells it: "VmData" is mapped, "RssAnon" is in use."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def failure(error: Exception) -> tuple[Status, str]:
+    """The status of a record that this error makes, and the reason in words."""
+    if isinstance(error, UserError):
+        return "unsupported", str(error)
+    return "oom" if is_oom(error) else "crash", f"{type(error).__name__}: {_first_line(error)}"
+
+
+def is_oom(error: Exception) -> bool:
+    """torch has no exception type for a failed allocation on the CPU."""
+    words = "can't allocate memory", "not enough memory"
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]

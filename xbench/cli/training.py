@@ -1,0 +1,147 @@
+"""Verbs about single models: train, evaluate."""
+
+import os
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from xbench.cli.app import Json, Many, ManyValues, app, output, progress
+
+if TYPE_CHECKING:
+    from xbench.training.loop import Step
+
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: the physical cores.")]
+
+
+@app.command(cls=ManyValues, epilog="Exit code: 0 trained · 1 the loss is not finite · 2 bad input.")
+def train(
+    attn: Annotated[str | None, typer.Option(help="Attention in the XFormer skeleton, as in compare --attn.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="A whole timm model instead.")] = None,
+    data: Annotated[str, typer.Option(help="digits, canvas, or a set on disk: folder:/data/imagenet.")] = "digits",
+    res: Annotated[str, typer.Option(help="Image size in pixels: 64, or 64x128 for height x width.")] = "64",
+    patch: Annotated[int, typer.Option(help="Patch size of the XF blocks.")] = 2,
+    size: Annotated[str, typer.Option(help="XFormer's size: s, xs or xxs.")] = "s",
+    epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
+    recipe: Annotated[Many, typer.Option(help="Settings of the recipe to change: lr=0.001 batch=128 ema=0.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides weights and pixels.")] = 0,
+    device: Device = "cpu",
+    threads: Threads = None,
+    workers: Annotated[int, typer.Option(help="Processes that load images, of a data set on disk.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; a run killed there goes on. Default: in results/runs.")
+    ] = None,
+) -> None:
+    """Trains one model by the recipe that compare uses, and tests it. On several processes or machines by torchrun.
+
+    Weights, configuration and TensorBoard's log lie in the folder. Examples:
+
+        xbench train --attn xfa --data digits --res 64 --out my-xfa
+
+        torchrun --nproc-per-node 8 -m xbench train --attn xfa --data folder:/data/imagenet --res 256
+            --device cuda --recipe dtype=bf16 --workers 8 --out my-imagenet
+    """
+    from xbench.request import make_job
+
+    job = make_job(attn, baseline, data, res, patch, size, epochs, recipe or [], seed, device, threads, workers)
+    from xbench.training.loop import DivergedError
+    from xbench.training.loop import train as train_job
+
+    folder = out or Path("results", "runs", f"{time.strftime('%Y%m%d-%H%M%S')}-train")
+    first = os.environ.get("RANK", "0") == "0"
+    with _Bar() if first else nullcontext() as bar:
+        try:
+            found = train_job(job, folder, bar)
+        except DivergedError as error:
+            progress().print(f"Training ended: {error}. The last whole epoch is kept in {folder}.")
+            raise typer.Exit(1) from None
+    if not first:
+        return
+    output().print(
+        f"{job.name}: top-1 {found['top1']:.2f} % ({found['low']:.2f}–{found['high']:.2f}) of {found['images']:,} test "
+        f"images of {job.data}, after {job.recipe.epochs} epochs. Weights: {folder}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+@app.command(epilog="Exit code: 0 evaluated · 2 bad input.")
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Where train left its weights.")],
+    data: Annotated[str | None, typer.Option(help="Other data than it was trained on.")] = None,
+    res: Annotated[str | None, typer.Option(help="Another image size in pixels: 512, or 512x1024.")] = None,
+    patch: Annotated[int | None, typer.Option(help="Another patch size.")] = None,
+    split: Annotated[str, typer.Option(help="val or test.")] = "test",
+    device: Device = "cpu",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Top-1 of trained weights; on request at another resolution, patch size, or on other data. Example:
+
+    xbench evaluate my-xfa --res 128
+    """
+    import json
+
+    from xbench.axes import one_of, parse_img_size, physical_cores, usable_cpus, whole
+    from xbench.study import DEVICES
+
+    one_of("split", split, ("val", "test"))
+    one_of("device", device, DEVICES)
+    img_size = parse_img_size(res) if res else None
+    patch_size = whole("patch size", patch, 1, 4096) if patch is not None else None
+    count = whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores()
+    from xbench.training.evaluation import evaluate as evaluate_folder
+
+    job, found = evaluate_folder(
+        folder,
+        split=split,
+        data=data,
+        img_size=img_size,
+        patch_size=patch_size,
+        device=device,
+        threads=count,
+    )
+    low, high = found.interval
+    if as_json:
+        values = {"correct": found.correct, "images": found.images, "top1": found.top1, "low": low, "high": high}
+        print(json.dumps({**values, "split": split, "job": job.as_dict()}))
+        return
+    height, width = job.img_size
+    output().print(
+        f"{job.name} at {height}×{width} px, patch {job.patch_size}: top-1 {found.top1:.2f} % ({low:.2f}–{high:.2f}) "
+        f"of {found.images:,} {split} images of {job.data}.",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+class _Bar:
+    """Shows a training run on standard error: a bar on a terminal, a line per epoch everywhere."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=progress(), transient=True)
+        self._task = self._progress.add_task("starting", total=None)
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def stepped(self, step: "Step") -> None:
+        done = (step.epoch - 1) * step.steps + step.step
+        text = f"epoch {step.epoch} of {step.epochs} · loss {step.loss:.3f} · {step.images_per_second:,.0f} img/s"
+        self._progress.update(self._task, description=text, completed=done, total=step.epochs * step.steps)
+
+    def finished_epoch(self, entry: dict[str, Any]) -> None:
+        self._progress.console.print(
+            f"epoch {entry['epoch']}: loss {entry['loss']:.3f} · validation top-1 {entry['val_top1']:.2f} % · "
+            f"{entry['images_per_second']:,.0f} img/s",
+            highlight=False,
+        )

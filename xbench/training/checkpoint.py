@@ -1,0 +1,132 @@
+"""What a training run leaves in its folder: weights.safetensors and config.json, and while it lasts resume.pt.
+
+weights.safetensors holds the weights that are evaluated, config.json the job and what is known of the run. resume.pt
+holds everything that the next epoch depends on; it is replaced as a whole, so that a run killed at any moment goes on
+from its last whole epoch. All are read without running code that a file could bring along.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from xbench.errors import UserError
+from xbench.training.job import Job
+
+WEIGHTS, CONFIG, RESUME, LOCK = "weights.safetensors", "config.json", "resume.pt", ".lock"
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keeps a second process from training into the same folder.
+
+    Raises:
+        UserError: one is at it, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise UserError(f"cannot train into {folder}: {error.strerror}.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process is training into {folder}.") from None
+        yield
+
+
+def save_resume(folder: Path, state: dict[str, Any]) -> None:
+    """Replaces resume.pt.
+
+    Raises:
+        UserError: no room, or no permission; the older one is still whole.
+    """
+    _replace(folder / RESUME, lambda path: torch.save(state, path))
+
+
+def load_resume(folder: Path, job: Job) -> dict[str, Any] | None:
+    """What the last whole epoch of this job left; None where there is none.
+
+    Raises:
+        UserError: the folder holds another job's, or a file that cannot be read.
+    """
+    path = folder / RESUME
+    if not path.exists():
+        if (folder / CONFIG).exists() and read_config(folder)["job"] != job.as_dict():
+            raise UserError(f"{folder} holds another training run; choose another folder.")
+        return None
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise UserError(f"{path} cannot be read; remove it to begin again. ({error})") from error
+    if state["job"] != job.as_dict():
+        differs = sorted(key for key, value in job.as_dict().items() if state["job"].get(key) != value)
+        raise UserError(
+            f"{folder} holds the training of another job: {', '.join(differs)} differ; choose another folder."
+        )
+    return state
+
+
+def save_weights(folder: Path, weights: dict[str, Tensor], config: dict[str, Any]) -> None:
+    """Replaces the weights, then config.json.
+
+    Raises:
+        UserError: no room, or no permission.
+    """
+    plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    _replace(folder / WEIGHTS, lambda path: save_file(plain, path))
+    _replace(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8"))
+
+
+def drop_resume(folder: Path) -> None:
+    """The run has ended: nothing is to be gone on from."""
+    (folder / RESUME).unlink(missing_ok=True)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """``{"job": …, "history": …, …}``.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    path = folder / CONFIG
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{folder} holds no training run: cannot read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not a configuration of a training run: {error}.") from error
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights by name, on the CPU.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    try:
+        return load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read the weights {folder / WEIGHTS}: {error}.") from error
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a whole new file and puts it in the place of the old one."""
+    new = path.with_name(path.name + ".new")
+    try:
+        write(new)
+        with new.open("rb") as file:
+            os.fsync(file.fileno())
+        new.replace(path)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        new.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}.") from error

@@ -1,0 +1,94 @@
+"""Top-1 accuracy of a model on images that it was not trained on."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from scipy import stats
+from torch import nn
+
+from xbench.data import Data
+from xbench.errors import UserError
+from xbench.training.checkpoint import read_config, read_weights
+from xbench.training.job import Job
+from xbench.training.processes import start
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """So many of so many images were classified as they should."""
+
+    correct: int
+    images: int
+
+    @property
+    def top1(self) -> float:
+        """Percent."""
+        return 100 * self.correct / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval, percent: what other images of the same kind would give, for these very weights."""
+        found: Any = stats.binomtest(self.correct, self.images).proportion_ci(method="wilson")
+        return 100 * float(found.low), 100 * float(found.high)
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, data: Data, split: str, fabric: Fabric) -> Accuracy:
+    """Of ``model``, [B, 3, H, W] → [B, classes], on a split of the data: "val" or "test". All processes share the work.
+
+    Raises:
+        UserError: the split has no images.
+    """
+    was_training = model.training
+    model.eval()
+    counts = torch.zeros(2, dtype=torch.int64, device=fabric.device)
+    with fabric.autocast():
+        for images, targets in data.evaluate(split):
+            scores = model(images.to(fabric.device))
+            counts[0] += (scores.argmax(dim=1) == targets.to(fabric.device)).sum()
+            counts[1] += len(targets)
+    model.train(was_training)
+    correct, images_seen = (int(count) for count in fabric.all_reduce(counts, reduce_op="sum"))
+    if not images_seen:
+        raise UserError(f"the {split} images of {data.name} are none.")
+    return Accuracy(correct, images_seen)
+
+
+def evaluate(
+    folder: Path,
+    *,
+    split: str = "test",
+    data: str | None = None,
+    img_size: tuple[int, int] | None = None,
+    patch_size: int | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+) -> tuple[Job, Accuracy]:
+    """Top-1 of weights that ``train`` left in ``folder``; on other data, resolution or patch size where given.
+
+    Raises:
+        UserError: the folder holds no training run; weights that do not fit the model; other data with another number
+            of classes; an image size or a patch size that the model cannot take.
+    """
+    trained = Job.from_dict(read_config(folder)["job"])
+    job = replace(
+        trained,
+        data=data or trained.data,
+        img_size=img_size or trained.img_size,
+        patch_size=patch_size or trained.patch_size,
+        device=device,
+        threads=threads,
+    )
+    torch.set_num_threads(threads)
+    fabric = start(device, job.recipe.dtype)
+    opened = job.open_data(fabric.global_rank, fabric.world_size)
+    model = job.build(opened.num_classes)
+    try:
+        model.load_state_dict(read_weights(folder))
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise UserError(f"the weights in {folder} do not fit {job.name} on {job.data}: {lines[-1].strip()}") from error
+    return job, accuracy(model.to(fabric.device), opened, split, fabric)

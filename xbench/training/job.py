@@ -1,0 +1,117 @@
+"""What is trained: a model on data by a recipe from a seed; and the weights that it starts from."""
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from xbench.models import build_model
+from xbench.models.baselines import build_baseline
+from xbench.models.sizes import check_input
+from xbench.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from xbench.data import Data
+
+# Whose place the attention takes: the skeleton's weights are drawn with it, whatever the attention is.
+PLACE_HOLDER = "identity"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run. ``attn`` or ``baseline`` is the model; ``img_size`` is (height, width) in pixels.
+
+    ``data`` is a spec such as "digits" or "folder:/data/imagenet". ``threads`` and ``workers`` (of
+    the data loader) decide speed, and on a CPU ``threads`` the last bits of the result.
+    """
+
+    data: str
+    img_size: tuple[int, int]
+    recipe: Recipe
+    attn: str | None = None
+    baseline: str | None = None
+    size: str = "s"
+    patch_size: int = 2
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1
+    workers: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the model, as in tables."""
+        return self.attn or self.baseline or ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as config.json holds them."""
+        return {**asdict(self), "img_size": list(self.img_size), "recipe": self.recipe.as_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Job":
+        """The inverse of ``as_dict``."""
+        recipe, img_size = Recipe.from_dict(values["recipe"]), tuple(values["img_size"])
+        return cls(**{**values, "recipe": recipe, "img_size": img_size})
+
+    def open_data(self, rank: int = 0, world: int = 1) -> "Data":
+        """The data, as one of ``world`` processes sees it.
+
+        Raises:
+            UserError: there are no such data, or no file where they should lie.
+        """
+        from xbench.data import open_data
+
+        return open_data(
+            self.data,
+            img_size=self.img_size,
+            batch=self.recipe.batch,
+            seed=self.seed,
+            # Where images are mixed, the targets are soft, and smoothed there.
+            augmentation=replace(self.recipe.augmentation, label_smoothing=self.recipe.label_smoothing),
+            rank=rank,
+            world=world,
+            workers=self.workers,
+        )
+
+    def build(self, num_classes: int) -> "nn.Module":
+        """The model: [B, 3, H, W] → [B, num_classes], with weights that the seed alone decides.
+
+        Outside the attention they are equal whatever the attention is: they are drawn with a place holder for it.
+
+        Raises:
+            UserError: see ``build_model``.
+        """
+        import torch
+
+        torch.manual_seed(self.seed)
+        if self.baseline:
+            return build_baseline(self.baseline, img_size=self.img_size, num_classes=num_classes)
+        check_input(self.img_size, self.patch_size)
+        model = self._xformer(self.attn or "", num_classes)
+        torch.manual_seed(self.seed)
+        shared = outside_attention(self._xformer(PLACE_HOLDER, num_classes).state_dict())
+        model.load_state_dict(shared, strict=False)
+        return model
+
+    def _xformer(self, attn: str, num_classes: int) -> "nn.Module":
+        return build_model(
+            attn,
+            size=self.size,
+            patch_size=self.patch_size,
+            num_classes=num_classes,
+            drop_rate=self.recipe.drop_rate,
+            drop_path_rate=self.recipe.drop_path_rate,
+        )
+
+
+def outside_attention(weights: dict[str, Any]) -> dict[str, Any]:
+    """Those of an XFormer's weights that belong to no attention."""
+    return {name: weight for name, weight in weights.items() if ".attn." not in name}
+
+
+def digest(weights: dict[str, Any]) -> str:
+    """Of names and values, to compare two models by."""
+    found = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        found.update(name.encode() + weight.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
