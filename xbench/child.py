@@ -1,10 +1,7 @@
-"""What every process does that a run starts: end with its controller, keep to its memory, answer on a channel apart."""
+"""What every process does that a run starts: keep to its memory, and answer on a channel of its own."""
 
 import contextlib
-import ctypes
 import os
-import signal
-import sys
 import warnings
 from pathlib import Path
 from typing import IO
@@ -14,17 +11,12 @@ import torch
 from xbench.errors import UserError
 from xbench.records import Status
 
-PR_SET_PDEATHSIG = 1
-
 
 def begin() -> IO[str]:
     """Makes this process a child that can be relied on, and gives the stream for its answers.
 
     Whatever else is printed goes to standard error: standard output belongs to the protocol.
     """
-    if sys.platform == "linux":
-        # The kernel ends this process with its controller, also in the middle of a forward.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     warnings.filterwarnings("ignore")
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

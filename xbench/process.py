@@ -1,6 +1,7 @@
 """The controller's end of a worker: starts it, asks it, and turns every way it can end into a status and a reason."""
 
 import contextlib
+import ctypes
 import json
 import os
 import selectors
@@ -20,6 +21,9 @@ from xbench.study import Case
 # Passive waiting: OpenMP threads that spin in an idle worker take the CPU from the one being measured.
 ALLOCATOR_POLICY = {"MALLOC_MMAP_THRESHOLD_": str(2**40), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 PROCESS_POLICY = {**ALLOCATOR_POLICY, "OMP_WAIT_POLICY": "passive", "PYTHONHASHSEED": "0"}
+
+PRCTL: Any = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # looked up before any process is forked
+PR_SET_PDEATHSIG = 1
 
 OURS = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_")  # a user's own settings of these reach no worker
 
@@ -43,6 +47,11 @@ def worker_environment(device: str, threads: int, memory_limit: int) -> dict[str
     return {**inherited, **PROCESS_POLICY, **counts, **limit, **quiet}
 
 
+def _end_with_controller() -> None:
+    """Makes the kernel end the new process with this one, from its first moment and in the middle of anything."""
+    PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class ChildProcess:
     """A process that runs a module of ours and speaks lines of JSON. Every way it can end is an ``ArmError``."""
 
@@ -57,6 +66,7 @@ class ChildProcess:
                 stderr=self._errors,
                 env=environment,
                 start_new_session=True,
+                preexec_fn=_end_with_controller if sys.platform == "linux" else None,
             )
         except OSError as error:
             self._errors.close()

@@ -188,7 +188,9 @@ def test_two_processes_train_as_one_with_the_joint_batch(pictures, tmp_path):
     assert one["correct"] == two["correct"]
     single, joint = read_weights(tmp_path / "one"), read_weights(tmp_path / "two")
     for name, value in single.items():
-        torch.testing.assert_close(joint[name], value, rtol=1e-3, atol=1e-5, msg=lambda why, name=name: f"{name}: {why}")
+        torch.testing.assert_close(
+            joint[name], value, rtol=1e-3, atol=1e-5, msg=lambda why, name=name: f"{name}: {why}"
+        )
 
 
 def test_weights_are_tested_at_another_resolution_and_patch_size(pictures, tmp_path):
