@@ -41,20 +41,20 @@ def _of(results: Results, place: Conditions) -> list[str]:
     words: dict[str, list[str]] = {}
     for arm, difference in sorted(known.items(), key=lambda item: -item[1].value):
         words.setdefault(say_difference(difference), []).append(f"{arm} {show_points(difference)}")
-    parts = [f"{listing(named)} {said}" for said, named in words.items()]
+    parts = [f"{said}: {listing(named)}" for said, named in words.items()]
     pairs = f"{seeds} paired seeds" if seeds > 1 else "one seed, so no interval is known"
     return [f"{first}; {'; '.join(parts)} (points of difference, 95% interval, {pairs})."]
 
 
 def say_difference(difference: Difference) -> str:
-    """ "is better", "is worse", "is equal within 1 point" or "shows no difference"."""
+    """ "better", "worse", "equal within 1 point", "no difference shown", or "a look" where no interval is known."""
     if not math.isfinite(difference.high - difference.low):
-        return "is a look only"
+        return "a look"
     if difference.low > -POINTS and difference.high < POINTS:
-        return f"is equal within {POINTS:g} point"
+        return f"equal within {POINTS:g} point"
     if difference.low > 0:
-        return "is better"
-    return "is worse" if difference.high < 0 else "shows no difference"
+        return "better"
+    return "worse" if difference.high < 0 else "no difference shown"
 
 
 def _trained_on(results: Results, place: Conditions) -> str:
