@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from xbench.axes import parse_img_size
 from xbench.errors import UserError, unknown_name
 from xbench.metrics import METRICS
+from xbench.models.sizes import SIZES
 from xbench.results import EXPLANATIONS
 from xbench.study import DEVICES, DIRECTIONS, DTYPES, LEVELS
 
@@ -38,7 +39,7 @@ class Place(Strict):
     res: int | str | list[int | str] = []
     tokens: int | list[int] = []
     patch: int = 2
-    size: str = "s"
+    size: Literal[tuple(SIZES)] = "s"  # type: ignore[valid-type]
     batch: int = 1
     dtype: Literal[DTYPES] = "fp32"  # type: ignore[valid-type]
     device: Literal[DEVICES] | None = None  # type: ignore[valid-type]
@@ -240,7 +241,7 @@ def load_claims(path: Path) -> list[Claim]:
         raise UserError(_explain(path, values, error.errors()[0])) from error
 
 
-MODELS = {
+MODELS: dict[str, type[BaseModel]] = {
     "figure": FigureTrial,
     "ratio": RatioTrial,
     "exponent": ExponentTrial,
@@ -251,13 +252,14 @@ MODELS = {
 def _explain(path: Path, values: dict[str, Any], error: Any) -> str:
     """One of pydantic's errors as a sentence: where, what, and for a key that does not exist the closest that does."""
     key = (error["loc"] or ("",))[-1]
-    where, model = [str(path)], ClaimsFile
+    where = [str(path)]
+    model: type[BaseModel] = ClaimsFile
     for step, number in zip(error["loc"], error["loc"][1:], strict=False):
         if step == "claim" and isinstance(number, int):
             named = values["claim"][number]
             name = named.get("id") if isinstance(named, dict) else None
             where.append(f"claim '{name}'" if name else f"claim {number + 1}")
-            model = Claim if number != key else model
+            model = Claim
         elif step == "test" and isinstance(number, int):
             where.append(f"test {number + 1}")
         elif step in MODELS:

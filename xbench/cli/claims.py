@@ -43,15 +43,8 @@ def claims(
 ) -> None:
     """Replays what a paper claims: each claim is reproduced, not reproduced, or not testable here and why.
 
-    Parameters and multiply-accumulates are counted anew, times and memory read from runs. A claim in the file:
-
-        [[claim]]                       # id, by, basis = "stated", "reconstructed" or "assumed", sentence,
-                                        # and untestable = "why", or tests:
-
-        [[claim.test]]                  # quantity = "figure" (metric, arm), "ratio" (and to), "exponent" in N, or
-                                        # "rank-correlation" (metric, with); at = { res = 1024, … };
-
-                                        # value and tolerance (relative), at_least or at_most; decides = false
+    Parameters and multiply-accumulates are counted anew, times and memory are read from runs. The comment at the top of
+    studies/claims/xformer.toml says how a claim is written.
     """
     from xbench.claims import load_claims
     from xbench.replay import missing, on_paper, read_evidence, replay, studies_for

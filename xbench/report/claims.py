@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -130,28 +131,32 @@ def show_claims(replayed: Sequence[Replayed], console: Console) -> None:
     console.print(Text(summary(replayed), style="bold"))
 
 
+HOW = (
+    "A test is reproduced where the whole 95 % interval of what was measured lies within what is accepted, not "
+    "reproduced where it lies outside, and not testable here where it reaches across the edge or nothing that can be "
+    "trusted was measured. Figures without an interval repeat to the last digit."
+)
+
+
 def claims_page(replayed: Sequence[Replayed], title: str, command: str) -> str:
     """The page in Markdown: the sum, the table, and each claim with its source, its tests and where they were read."""
-    lines = [f"# {title}", "", f"**{summary(replayed)}**", "", markdown_table(claims_grid(replayed)), ""]
-    lines += [
-        "A test is reproduced where the whole 95 % interval of what was measured lies within what is accepted, not "
-        "reproduced where it lies outside, and not testable here where it reaches across the edge or nothing that can "
-        "be trusted was measured. Figures without an interval repeat to the last digit.",
-        "",
-    ]
+    lines = [f"# {title}", "", f"**{summary(replayed)}**", "", markdown_table(claims_grid(replayed)), "", HOW, ""]
     for each in replayed:
-        claim = each.claim
-        lines += [f"## {claim.id}: {each.outcome}", "", f"> {claim.sentence}", ""]
-        lines += [f"{claim.by[0].upper()}{claim.by[1:]} ({claim.basis}).", ""]
-        lines += [f"- {remark}" for remark in remarks(each)]
-        lines += [
-            f"- {name_quantity(finding.trial)}: {finding.trial.note}" for finding in each.findings if finding.trial.note
-        ]
-        read = dict.fromkeys(finding.evidence.name for finding in each.findings if finding.evidence)
-        lines += [f"- Read from: {', '.join(read)}.", ""] if read else [""]
+        lines += _section(each)
     lines += ["## Where it was read", "", *_sources(replayed), ""]
-    lines += ["Made by:", "", "```bash", command, "```", ""]
-    return "\n".join(line for i, line in enumerate(lines) if line or lines[i - 1])
+    return "\n".join([*lines, "Made by:", "", "```bash", command, "```", ""])
+
+
+def _section(each: Replayed) -> list[str]:
+    claim = each.claim
+    notes = [f"{name_quantity(f.trial)}: {f.trial.note}" for f in each.findings if f.trial.note]
+    read = dict.fromkeys(finding.evidence.name for finding in each.findings if finding.evidence)
+    points = [*remarks(each), *notes, *([f"Read from: {', '.join(read)}."] if read else [])]
+    # Names of arms and sentences of claims are text, whatever stands in them.
+    name, sentence, by = (escape(text, quote=False) for text in (claim.id, claim.sentence, claim.by))
+    source = f"{by[0].upper()}{by[1:]} ({claim.basis})."
+    bullets = [f"- {escape(point, quote=False)}" for point in points]
+    return [f"## {name}: {each.outcome}", "", f"> {sentence}", "", source, "", *bullets, ""]
 
 
 def _sources(replayed: Sequence[Replayed]) -> list[str]:
