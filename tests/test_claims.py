@@ -80,8 +80,8 @@ def test_a_claim_is_tested_or_says_why_not_and_has_an_id_of_its_own(tmp_path):
     ("measured", "expected", "why"),
     [
         ((2.1, 2.0, 2.2), "reproduced", ""),
-        ((2.6, 2.55, 2.7), "not reproduced", "more than claimed"),
-        ((1.2, 1.1, 1.3), "not reproduced", "less than claimed"),
+        ((2.6, 2.55, 2.7), "not reproduced", "greater than claimed: the difference is there, and more so"),
+        ((1.2, 1.1, 1.3), "not reproduced", "smaller than claimed: the difference is there, and less so"),
         ((2.4, 2.2, 2.6), "not testable here", "reaches across the edge"),
         ((2.0, float("nan"), float("nan")), "not testable here", "a single launch"),
     ],

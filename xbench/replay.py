@@ -206,12 +206,13 @@ def _static(trial: AnyTrial) -> bool:
 
 
 def _find(trial: AnyTrial, sources: Iterable[Evidence]) -> Finding:
-    reason = "no run here has it; --run measures it"
+    reason, most = "no run here has it; --run measures it", -1
     for source in sources:
         try:
             found = _measure(trial, source.results)
         except _UnfitError as unfit:
-            reason = f"{unfit} ({source.name})"
+            if unfit.arms > most:
+                reason, most = f"{unfit} ({source.name})", unfit.arms
             continue
         if found is not None:
             outcome, why = judge(trial, found)
@@ -229,12 +230,27 @@ def judge(trial: AnyTrial, found: Measured) -> tuple[Outcome, str]:
     if low <= found.low and found.high <= high:
         return "reproduced", ""
     if found.high < low or found.low > high:
-        return "not reproduced", "less than claimed" if found.high < low else "more than claimed"
+        return "not reproduced", _how_far(trial, found)
     return "not testable here", "too uncertain: the interval reaches across the edge of what is accepted"
 
 
+def _how_far(trial: AnyTrial, found: Measured) -> str:
+    """ "smaller than claimed", and of a ratio whether the advantage claimed is there all the same."""
+    size = "smaller" if found.high < trial.accepted[0] else "greater"
+    if isinstance(trial, RatioTrial) and trial.value is not None and trial.value > 0:
+        claimed, measured = math.log(trial.value), math.log(found.value)
+        if claimed * measured > 0:
+            more = "more" if abs(measured) > abs(claimed) else "less"
+            return f"{size} than claimed: the difference is there, and {more} so"
+    return f"{size} than claimed"
+
+
 class _UnfitError(Exception):
-    """A run has something of a quantity, and it cannot be used."""
+    """A run has something of a quantity, and it cannot be used; ``arms`` says how much, where arms are too few."""
+
+    def __init__(self, why: str, arms: int = 0):
+        super().__init__(why)
+        self.arms = arms
 
 
 def _measure(trial: AnyTrial, results: Results) -> Measured | None:
@@ -300,7 +316,7 @@ def _rank_correlation(trial: RankCorrelationTrial, results: Results, conditions:
     if not pairs:
         return None
     if len(pairs) < LEAST_ARMS:
-        raise _UnfitError(f"only {len(pairs)} attentions, a rank correlation needs {LEAST_ARMS}")
+        raise _UnfitError(f"only {len(pairs)} attentions, a rank correlation needs {LEAST_ARMS}", len(pairs))
     value, low, high, chance = rank_correlation(*np.array(pairs).T)
     return Measured(value, low, high, f"{len(pairs)} attentions; by chance: p = {chance:.2g}")
 

@@ -187,7 +187,7 @@ def load(*paths: str | Path) -> "pd.DataFrame":
             frame.insert(0, "study", _studies(records))
             frame.insert(0, "run", names[ledger])
             frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def _names(ledgers: Sequence[Path]) -> dict[Path, str]:

@@ -36,7 +36,11 @@ def export_runs(
     say = progress().print
     if to == "asv":
         written, left = write_asv([record for ledger in found for record in read_records([ledger])], out)
-        say(f"{written} figures in {out}; {left} left out, of commits that this checkout does not know.", markup=False)
+        say(
+            f"{written} figures in {out}; {left} left out, of commits that this checkout does not know.",
+            markup=False,
+            soft_wrap=True,
+        )
         return
     make: Any = {"pytest-benchmark": to_pytest_benchmark, "bmf": bencher_metrics}[to]
     for number, ledger in enumerate(found, start=1):
@@ -47,7 +51,7 @@ def export_runs(
         # pytest-benchmark sorts and names the files of a folder by such numbers.
         path = out if len(found) == 1 else out / f"{number:04}_{ledger.parent.name}.json"
         _write_json(document, path)
-        say(f"{len(benchmarks)} benchmarks in {path}.", markup=False)
+        say(f"{len(benchmarks)} benchmarks in {path}.", markup=False, soft_wrap=True)
 
 
 def _write_json(document: dict[str, Any], path: Path) -> None:
@@ -79,4 +83,6 @@ def import_file(
     there = {(record.run, record.key, record.launch, record.heat, str(record.case)) for record in ledger.read()}
     new = [r for r in records if (r.run, r.key, r.launch, r.heat, str(r.case)) not in there]
     ledger.append(new)
-    progress().print(f"{len(new)} records in {out}, {len(records) - len(new)} were there.", markup=False)
+    progress().print(
+        f"{len(new)} records in {out}, {len(records) - len(new)} were there.", markup=False, soft_wrap=True
+    )

@@ -7,7 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from xbench.claims import AnyTrial, ExponentTrial, FigureTrial, RankCorrelationTrial, RatioTrial
@@ -15,7 +17,7 @@ from xbench.metrics import METRICS
 from xbench.replay import Finding, Measured, Outcome, Replayed
 from xbench.report.conditions import name_extent
 from xbench.report.numbers import show_count, show_interval, show_number, show_power
-from xbench.report.tables import Grid, markdown_table, rich_table
+from xbench.report.tables import Grid, markdown_table
 from xbench.results import Results
 from xbench.runs import machine_name
 from xbench.statistics import Estimate
@@ -26,11 +28,17 @@ MARKS: dict[Outcome, str] = {
     "not testable here": "– not testable here",
     "for comparison": "for comparison",
 }
+SIGNS: dict[Outcome, tuple[str, str]] = {
+    "reproduced": ("✓", "green"),
+    "not reproduced": ("✗", "red"),
+    "not testable here": ("?", "yellow"),
+    "for comparison": ("", ""),
+}
 HEADS = ["claim", "quantity", "claimed", "measured", "outcome"]
 
 
 def claims_grid(replayed: Sequence[Replayed]) -> Grid:
-    """A row per trial, and one for a claim that has none. Why an outcome is what it is stands in the notes."""
+    """A row per trial, and one for a claim that has none."""
     rows = []
     for each in replayed:
         rows += [[each.claim.id, *_cells(finding)] for finding in each.findings]
@@ -72,7 +80,7 @@ def _size(trial: AnyTrial) -> str:
 def show_accepted(trial: AnyTrial) -> str:
     """ "2 ±25%", "at most 1.1", or "–" where nothing is claimed."""
     if trial.value is not None and trial.tolerance is not None:
-        return f"{_show(trial, trial.value)} ±{show_number(100 * trial.tolerance, 2)}%"
+        return f"{_show(trial, trial.value)} ±{100 * trial.tolerance:g}%"
     if trial.at_least is not None:
         return f"at least {_show(trial, trial.at_least)}"
     return "–" if trial.at_most is None else f"at most {_show(trial, trial.at_most)}"
@@ -121,13 +129,26 @@ def remarks(each: Replayed) -> list[str]:
 
 
 def show_claims(replayed: Sequence[Replayed], console: Console) -> None:
-    """The table, why something is not as claimed or not testable, and the sum."""
-    grid = claims_grid(replayed)
-    console.print(rich_table(grid, console.width))
+    """The claims in their own words, each with the quantities that test it, and the sum."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("", "claim, and what tests it"):
+        table.add_column(head, overflow="fold")
+    for head in ("claimed", "measured"):
+        table.add_column(head, justify="right", no_wrap=True)
     for each in replayed:
-        for line in remarks(each):
-            if each.outcome != "reproduced":
-                console.print(Text.assemble((each.claim.id, "bold"), f": {line}"))
+        mark, style = SIGNS[each.outcome]
+        said = Text.assemble((each.claim.id, "bold"), f": {each.claim.sentence}")
+        table.add_row(Text(mark, style), said)
+        if each.claim.untestable:
+            table.add_row("", Text(f"  not testable here: {each.claim.untestable}", "dim"))
+        for finding in each.findings:
+            mark, style = SIGNS[finding.outcome]
+            _, claimed, measured, _ = _cells(finding)
+            why = "; ".join(filter(None, (finding.reason, finding.measured.remark if finding.measured else "")))
+            what = Text(f"  {name_quantity(finding.trial)}").append(f" ({why})" if why else "", "dim")
+            table.add_row(Text(mark, style), what, claimed, measured)
+        table.add_row()
+    console.print(table)
     console.print(Text(summary(replayed), style="bold"))
 
 
