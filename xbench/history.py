@@ -5,6 +5,12 @@ from a comparison within one run. Exact figures change where they differ at all.
 likelihood-ratio test of one change of the mean of normal noise whose spread is unknown (the largest t statistic over
 all splits; James, James and Siegmund, Biometrika 74, 1987), again within the parts while it finds one, by Benjamini and
 Hochberg's rule over all series.
+
+By simulation: of single flat series of 4 to 40 runs 4 to 6 % pass p ≤ 0.05 with normal noise, 3 to 7 % with Student's
+of three degrees; of 150 histories of 40 flat series hardly any shows a change. A step of 10 % in noise of 2 %, in one
+of 40 series, is found in all of 30 histories of 12 runs or more, and in 6 of 30 where there are six. Noise that lasts
+from run to run, as of a machine that is slower for a week, is what it mistakes for steps: of six runs in 13 %, of
+twenty in 33 %, where a half is carried over.
 """
 
 import json
@@ -154,9 +160,9 @@ def _exact_changes(series: Series) -> list[Change]:
     found = []
     for at in range(1, len(series.points)):
         left, right = series.points[at - 1], series.points[at]
-        values = [point.estimate.value if point.estimate else None for point in (left, right)]
-        if left.status != right.status or (is_exact(series.metric) and values[0] != values[1]):
-            found.append(Change(series, at, *values, p=0.0, beside=_beside(left, right)))
+        before, after = (point.estimate.value if point.estimate else None for point in (left, right))
+        if left.status != right.status or (is_exact(series.metric) and before != after):
+            found.append(Change(series, at, before, after, p=0.0, beside=_beside(left, right)))
     return found
 
 

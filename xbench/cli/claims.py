@@ -43,8 +43,9 @@ def claims(
 ) -> None:
     """Replays what a paper claims: each claim is reproduced, not reproduced, or not testable here and why.
 
-    Parameters and multiply-accumulates are counted anew, times and memory are read from runs. The comment at the top of
-    studies/claims/xformer.toml says how a claim is written.
+    Parameters and multiply-accumulates are counted anew, times and memory are read from runs.
+
+    The comment at the top of studies/claims/xformer.toml says how a claim is written.
     """
     from xbench.claims import load_claims
     from xbench.replay import missing, on_paper, read_evidence, replay, studies_for

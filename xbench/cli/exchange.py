@@ -71,8 +71,9 @@ def import_file(
 ) -> None:
     """Turns pytest-benchmark's JSON into a run. Its samples are kept; conditions that it does not name stay unknown.
 
-    What `xbench export` and tests/benchmarks wrote comes back whole. Benchmarks of other suites are times of a call:
-    `xbench history` and `xbench export` read them.
+    What xbench export and tests/benchmarks wrote comes back whole.
+
+    Benchmarks of other suites are times of a call, for xbench show, history and export.
     """
     from xbench.exchange.pytest_benchmark import from_pytest_benchmark
     from xbench.records import Ledger

@@ -93,7 +93,9 @@ def _draw_panel(axes: Axes, series: Sequence[Series], changes: Sequence[Change],
         found = [(place[point.run], point.estimate) for point in each.points if point.estimate]
         style = line_style(arms, each.arm)
         estimates = [estimate for _, estimate in found]
-        axes.errorbar([x for x, _ in found], [e.value for e in estimates], error(estimates), capsize=2, **style)
+        axes.errorbar(
+            [x for x, _ in found], [e.value for e in estimates], error(estimates), capsize=2, elinewidth=1, **style
+        )
         for point in each.points:
             if not point.estimate:
                 axes.annotate(
@@ -113,7 +115,9 @@ def _draw_panel(axes: Axes, series: Sequence[Series], changes: Sequence[Change],
     step = -(-len(runs) // LABELS)
     axes.xaxis.set_major_locator(FixedLocator(range(0, len(runs), step)))
     axes.xaxis.set_major_formatter(FixedFormatter([name_point(point) for point in runs[::step]]))
-    axes.tick_params(axis="x", rotation=45, labelsize=7)
+    axes.tick_params(axis="x", labelsize=7)
+    for label in axes.get_xticklabels():
+        label.set(rotation=40, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.6, len(runs) - 0.4)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("commit (* changed since), by git" if series[0].by_git else "commit, by time", fontsize=8)
