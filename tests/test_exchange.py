@@ -1,6 +1,7 @@
 """Other tools read what is exported, by their own code; what is imported is what was exported."""
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +18,7 @@ from xbench.cli import app
 from xbench.errors import UserError
 from xbench.exchange.bencher import bencher_metrics
 from xbench.exchange.pytest_benchmark import from_pytest_benchmark, statistics_of, to_pytest_benchmark
-from xbench.figures import figures
+from xbench.figures import figures, place_of
 from xbench.history import histories
 from xbench.identity import commit
 from xbench.records import Ledger, read_records
@@ -52,7 +53,7 @@ BMF = {
 def records():
     places = [place(256), place(512)]
     made = [r for at in places for arm in (QUADRATIC, LINEAR) for r in [*exact(arm, at), *timed(arm, at, launches=3)]]
-    made += failed(QUADRATIC, place(1024))
+    made += [*failed(QUADRATIC, place(1024)), *timed(LINEAR, place(1024), launches=3), *timed(LINEAR, place(128))]
     return [replace(record, **ORIGIN) for record in made]
 
 
@@ -88,7 +89,7 @@ def test_pytest_benchmark_compares_what_was_exported(run, tmp_path):
 def test_what_was_exported_comes_back(run, records, tmp_path):
     xbench("export", run, "--format", "pytest-benchmark", "-o", tmp_path / "run.json")
     # A second import adds nothing.
-    for added in ("24", "0"):
+    for added in ("42", "0"):
         done = xbench("import", tmp_path / "run.json", "--out", tmp_path / "back")
         assert done.exit_code == 0
         assert f"{added} records in" in done.stderr
@@ -191,9 +192,16 @@ def test_asv_shows_and_publishes_what_was_exported(run, records, tmp_path):
     values = dict(zip(_product(params), committed.get_result_value(key, params), strict=True))
     xfa = next(f for f in figures(records) if f.metric == "throughput" and f.case["arm"] == "xfa")
     assert values[repr("xfa"), repr(xfa.place)] == pytest.approx(1 / xfa.estimate.value)
+    small, big = (repr(place_of(_at(records, size).case)) for size in (128, 1024))
+    assert math.isnan(values[repr("mhsa"), small]), "was not measured"
+    assert values[repr("mhsa"), big] is None, "failed"
     assert len(results) == 2
     asv("publish", "--no-pull")
     assert key in json.loads((out / "html" / "index.json").read_text())["benchmarks"]
+
+
+def _at(records, size):
+    return next(record for record in records if record.case["img_size"] == [size, size])
 
 
 def _product(params):

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -20,7 +20,7 @@ from scipy import stats
 
 from xbench.commits import find_commit, is_dirty
 from xbench.errors import UserError
-from xbench.figures import Figure, figures, seconds
+from xbench.figures import Figure, figures, place_of, seconds
 from xbench.records import Record
 from xbench.statistics import CONFIDENCE
 
@@ -67,9 +67,10 @@ def write_asv(records: Iterable[Record], folder: Path) -> tuple[int, int]:
     try:
         _write(folder / "asv.conf.json", _configuration(folder))
         _write(folder / "results" / "benchmarks.json", {**benchmarks, "version": BENCHMARKS_VERSION})
-        for own in places.values():
+        for key, own in places.items():
             if own:
-                _write_results(own, benchmarks, folder / "results")
+                failed = [record for record in groups[key] if record.case and not record.samples]
+                _write_results(own, failed, benchmarks, folder / "results")
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}.") from error
     return len(found), len(figures(left))
@@ -77,7 +78,8 @@ def write_asv(records: Iterable[Record], folder: Path) -> tuple[int, int]:
 
 def _write(path: Path, values: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    # asv reads NaN, which no JSON of other tools has, as "not measured", and null as "failed".
+    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def _configuration(folder: Path) -> dict[str, Any]:
@@ -109,9 +111,9 @@ def machine_of(record: Record) -> str:
     return re.sub(r"\W+", "-", text).strip("-")
 
 
-def _benchmark_name(figure: Figure) -> str:
-    kind = [figure.case.get(key) for key in ("level", "direction")]
-    return ".".join([*map(str, filter(None, kind)), figure.metric])
+def _benchmark_name(of: Figure | Record) -> str:
+    kind = [of.case.get(key) for key in ("level", "direction")]
+    return ".".join([*map(str, filter(None, kind)), of.metric])
 
 
 def _benchmarks(found: Sequence[Figure]) -> dict[str, dict[str, Any]]:
@@ -137,9 +139,9 @@ def _benchmarks(found: Sequence[Figure]) -> dict[str, dict[str, Any]]:
     return described
 
 
-def _parameters(figure: Figure) -> tuple[str, str]:
+def _parameters(of: Figure | Record) -> tuple[str, str]:
     """As asv keeps them: the source text of the values."""
-    return repr(figure.case["arm"]), repr(figure.place)
+    return repr(of.case["arm"]), repr(place_of(of.case))
 
 
 def _kind(figure: Figure) -> tuple[str, str, float]:
@@ -152,7 +154,9 @@ def _kind(figure: Figure) -> tuple[str, str, float]:
     return "track", figure.unit, 1.0
 
 
-def _write_results(found: Sequence[Figure], benchmarks: dict[str, dict[str, Any]], folder: Path) -> None:
+def _write_results(
+    found: Sequence[Figure], failed: Iterable[Record], benchmarks: dict[str, dict[str, Any]], folder: Path
+) -> None:
     """One file: the figures of one commit in one environment on one machine."""
     last = found[-1].records[-1]
     commit = find_commit(last.commit)
@@ -162,7 +166,8 @@ def _write_results(found: Sequence[Figure], benchmarks: dict[str, dict[str, Any]
     by_name: dict[str, dict[tuple[str, str], Figure]] = {}
     for figure in found:
         by_name.setdefault(_benchmark_name(figure), {})[_parameters(figure)] = figure
-    rows = {name: _row(own, benchmarks[name]) for name, own in by_name.items()}
+    lost = {(_benchmark_name(record), _parameters(record)) for record in failed}
+    rows = {name: _row(own, lost, benchmarks[name]) for name, own in by_name.items()}
     requirements = {name: last.versions[name] for name in REQUIREMENTS if name in last.versions}
     source = "changed" if is_dirty(last.commit) else "committed"
     _write(folder / machine["machine"] / "machine.json", {**machine, "version": MACHINE_VERSION})
@@ -201,13 +206,18 @@ def _machine(record: Record) -> dict[str, str]:
     }
 
 
-def _row(own: dict[tuple[str, str], Figure], benchmark: dict[str, Any]) -> list[Any]:
-    """The columns of a benchmark; each holds a list over the product of its parameters, null where nothing ran."""
-    points = [own.get((arm, place)) for arm, place in product(*benchmark["params"])]
+def _row(own: dict[tuple[str, str], Figure], lost: Container[Any], benchmark: dict[str, Any]) -> list[Any]:
+    """The columns of a benchmark; each holds a list over the product of its parameters."""
+    places = list(product(*benchmark["params"]))
+    points = [own.get(place) for place in places]
     times = [figure.records[-1].time for figure in points if figure and figure.records[-1].time]
     started = round(datetime.fromisoformat(max(times)).timestamp() * 1000) if times else None
     spreads = [_spread(figure) if figure else [None] * 6 for figure in points]
-    result = [_in_unit(figure, figure.estimate.value) if figure else None for figure in points]
+    nothing = [None if (benchmark["name"], place) in lost else math.nan for place in places]
+    result = [
+        _in_unit(figure, figure.estimate.value) if figure else none
+        for figure, none in zip(points, nothing, strict=True)
+    ]
     samples = [[_in_unit(figure, x) for x in figure.samples] if figure else None for figure in points]
     columns = [list(column) for column in zip(*spreads, strict=True)]
     return [result, benchmark["params"], benchmark["version"], started, None, *columns, samples]

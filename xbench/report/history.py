@@ -1,8 +1,10 @@
 """Histories drawn, and the table of change points."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,10 +32,14 @@ from xbench.report.panels import (
 )
 from xbench.report.tables import Grid, rich_table
 from xbench.runs import machine_name
+from xbench.statistics import Estimate
 
 ADVICE = "Figures of different runs are not side by side: for looking at, not for a verdict."
 LABELS = 9  # that fit below a panel
 HASH = 7
+NO_FIGURE = Estimate(math.nan, math.nan, math.nan, launches=0)
+# A text at a run, at a height between 0 and 1 of the panel.
+LABEL: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "fontsize": 7}
 
 
 def save_histories(series: Sequence[Series], changes: Sequence[Change], folder: Path) -> list[Path]:
@@ -90,25 +96,20 @@ def _draw_panel(axes: Axes, series: Sequence[Series], changes: Sequence[Change],
     runs = _merged(series)
     place = {point.run: i for i, point in enumerate(runs)}
     for each in series:
-        found = [(place[point.run], point.estimate) for point in each.points if point.estimate]
-        style = line_style(arms, each.arm)
-        estimates = [estimate for _, estimate in found]
-        axes.errorbar(
-            [x for x, _ in found], [e.value for e in estimates], error(estimates), capsize=2, elinewidth=1, **style
-        )
-        for point in each.points:
+        look = line_style(arms, each.arm)
+        # A gap in the line where a run has no figure.
+        whole = [point.estimate or NO_FIGURE for point in each.points]
+        places, bars = [place[point.run] for point in each.points], {"capsize": 2, "elinewidth": 1}
+        axes.errorbar(places, [e.value for e in whole], error(whole), **bars, **look)
+        for x, point in zip(places, each.points, strict=True):
             if not point.estimate:
-                axes.annotate(
-                    point.status, (place[point.run], 0.02), xycoords=("data", "axes fraction"), fontsize=7,
-                    color=style["color"], rotation=90, ha="center",
-                )  # fmt: skip
+                axes.annotate(point.status, (x, 0.02), rotation=90, ha="center", color=look["color"], **LABEL)
     for change in changes:
-        x = place[change.point.run] - 0.5
-        axes.axvline(x, color=line_style(arms, change.series.arm)["color"], linestyle="--", linewidth=1)
-        axes.annotate(
-            show_change(change), (x, 1), (2, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
-            fontsize=7, va="top", color=line_style(arms, change.series.arm)["color"],
-        )  # fmt: skip
+        colour = line_style(arms, change.series.arm)["color"]
+        axes.axvline(place[change.point.run] - 0.5, color=colour, linestyle="--", linewidth=1)
+        if change.before is not None and change.after is not None:
+            where = (place[change.point.run] - 0.45, 0.99)
+            axes.annotate(show_change(change), where, va="top", color=colour, **LABEL)
     known = [point.estimate for each in series for point in each.points if point.estimate]
     if known and all(estimate.value > 0 for estimate in known):
         set_log(axes, "y", span(known))
