@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from made_records import CONTROL, LINEAR, QUADRATIC, MadeArm, exact, place, timed
 from scipy import stats
 from typer.testing import CliRunner
@@ -14,7 +15,7 @@ from xbench.claims import load_claims
 from xbench.cli import app
 from xbench.errors import UserError
 from xbench.records import Ledger
-from xbench.replay import Evidence, Measured, judge, rank_correlation, replay
+from xbench.replay import Evidence, Measured, judge, missing, rank_correlation, replay, studies_for
 from xbench.report.claims import claims_json, claims_page, summary
 from xbench.results import Results
 
@@ -107,6 +108,24 @@ def test_a_ratio_is_read_from_the_run_that_has_it_and_nothing_else(tmp_path):
     assert "--run" in elsewhere.reason
 
 
+def test_what_is_missing_is_asked_in_one_study_for_each_place(tmp_path):
+    other = RATIO.replace("xfa", "pool").replace("throughput", "peak_memory")
+    elsewhere = RATIO.replace("1024", "512")
+    path = write(tmp_path / "claims.toml", *(test + "at_least = 1" for test in (RATIO, other, elsewhere)))
+    first, second = studies_for(missing(replay(load_claims(path), [])))
+    assert [arm.label for arm in first.arms] == ["mhsa", "xfa", "pool"]
+    assert (first.metrics, first.res) == (("throughput", "peak_memory"), ((1024, 1024),))
+    assert ([arm.label for arm in second.arms], second.res) == (["mhsa", "xfa"], ((512, 512),))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_what_needs_a_gpu_is_not_testable_without_one_and_is_not_run(tmp_path):
+    test = RATIO.replace("res = 1024", 'res = 1024, device = "cuda"') + "at_least = 1"
+    found = replay(load_claims(write(tmp_path / "claims.toml", test)), [evidence(timed(LINEAR, place(1024)))])
+    assert "no CUDA device" in found[0].findings[0].reason
+    assert missing(found) == []
+
+
 def test_a_void_run_proves_nothing(tmp_path):
     at = place(1024)
     wrong = MadeArm("mhsa again", 2.0, 4e-8, control=True)
@@ -155,7 +174,7 @@ def test_sum_page_and_json_say_the_same(tmp_path):
     path.write_text(path.read_text() + HEAD.replace('"c"', '"d"') + 'untestable = "no | <b>data</b>."\n')
     at = place(1024)
     found = replay(load_claims(path), [evidence([*timed(QUADRATIC, at), *timed(LINEAR, at)], "results/some")])
-    assert summary(found) == "Of 2 claims 0 are reproduced, 1 are not, 1 are not testable here."
+    assert summary(found) == "2 claims: 0 reproduced, 1 not reproduced, 1 not testable here."
     page = claims_page(found, "T", "xbench claims")
     assert "results/some" in page
     assert all(

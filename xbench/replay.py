@@ -24,7 +24,7 @@ from xbench.metrics import METRICS
 from xbench.models.baselines import BASELINES, check_baseline
 from xbench.records import Ledger, Record, read_records
 from xbench.registry import built_in, catalogue
-from xbench.request import make_study
+from xbench.request import cuda_is_here, make_study
 from xbench.results import Results
 from xbench.runner import Runner
 from xbench.runs import LEDGER, ledgers, newest
@@ -182,8 +182,9 @@ def _study(trials: Sequence[AnyTrial], quick: bool) -> Study:
 
 
 def missing(replayed: Iterable[Replayed]) -> list[AnyTrial]:
-    """The trials for which no source had a figure."""
-    return [finding.trial for each in replayed for finding in each.findings if finding.measured is None]
+    """The trials for which no source had a figure, and which this machine can measure."""
+    lost = [finding.trial for each in replayed for finding in each.findings if finding.measured is None]
+    return [trial for trial in lost if trial.at.device != "cuda" or cuda_is_here()]
 
 
 def _kind(arm: str) -> Literal["attn", "baseline"]:
@@ -207,6 +208,8 @@ def _static(trial: AnyTrial) -> bool:
 
 def _find(trial: AnyTrial, sources: Iterable[Evidence]) -> Finding:
     reason, most = "no run here has it; --run measures it", -1
+    if trial.at.device == "cuda" and not cuda_is_here():
+        reason = "no run here has it, and no CUDA device is here to measure it"
     for source in sources:
         try:
             found = _measure(trial, source.results)

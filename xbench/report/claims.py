@@ -109,12 +109,10 @@ def _estimate(found: Measured) -> Estimate:
 
 
 def summary(replayed: Sequence[Replayed]) -> str:
-    """ "Of 13 claims 5 are reproduced, 3 are not, 5 are not testable here."""
-    count = {outcome: sum(each.outcome == outcome for each in replayed) for outcome in MARKS}
-    return (
-        f"Of {len(replayed)} claims {count['reproduced']} are reproduced, {count['not reproduced']} are not, "
-        f"{count['not testable here']} are not testable here."
-    )
+    """ "15 claims: 7 reproduced, 2 not reproduced, 6 not testable here."""
+    count = {outcome: sum(each.outcome == outcome for each in replayed) for outcome in list(MARKS)[:3]}
+    found = ", ".join(f"{n} {outcome}" for outcome, n in count.items())
+    return f"{len(replayed)} claim{'' if len(replayed) == 1 else 's'}: {found}."
 
 
 def remarks(each: Replayed) -> list[str]:

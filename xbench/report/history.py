@@ -99,8 +99,8 @@ def _draw_panel(axes: Axes, series: Sequence[Series], changes: Sequence[Change],
         look = line_style(arms, each.arm)
         # A gap in the line where a run has no figure.
         whole = [point.estimate or NO_FIGURE for point in each.points]
-        places, bars = [place[point.run] for point in each.points], {"capsize": 2, "elinewidth": 1}
-        axes.errorbar(places, [e.value for e in whole], error(whole), **bars, **look)
+        places = [place[point.run] for point in each.points]
+        axes.errorbar(places, [e.value for e in whole], error(whole), capsize=2, elinewidth=1, **look)
         for x, point in zip(places, each.points, strict=True):
             if not point.estimate:
                 axes.annotate(point.status, (x, 0.02), rotation=90, ha="center", color=look["color"], **LABEL)
