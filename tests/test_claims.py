@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from xbench.claims import load_claims
 from xbench.cli import app
 from xbench.errors import UserError
+from xbench.quantities import Measured, rank_correlation
 from xbench.records import Ledger
-from xbench.replay import Evidence, Measured, judge, missing, rank_correlation, replay, studies_for
+from xbench.replay import Evidence, judge, missing, replay, studies_for
 from xbench.report.claims import claims_json, claims_page, summary
 from xbench.results import Results
 

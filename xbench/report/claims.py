@@ -14,7 +14,8 @@ from rich.text import Text
 
 from xbench.claims import AnyTrial, ExponentTrial, FigureTrial, RankCorrelationTrial, RatioTrial
 from xbench.metrics import METRICS
-from xbench.replay import Finding, Measured, Outcome, Replayed
+from xbench.quantities import Measured
+from xbench.replay import Finding, Outcome, Replayed
 from xbench.report.conditions import name_extent
 from xbench.report.numbers import show_count, show_interval, show_number, show_power
 from xbench.report.tables import Grid, markdown_table
