@@ -90,7 +90,7 @@ def make_study(
     if against is not None and against not in labels:
         raise unknown_name("arm to compare against", against, labels)
     if device == "cuda":
-        _cuda_is_here()
+        _check_cuda()
     elif "device_time" in metrics:
         raise UserError("metric 'device_time' is taken by CUDA's clocks; it needs --device cuda.")
     photo_paths(images)
@@ -215,10 +215,15 @@ def _something_is_possible(study: Study) -> None:
         raise refused[0]
 
 
-def _cuda_is_here() -> None:
+def cuda_is_here() -> bool:
+    """Whether torch can use a GPU."""
     import torch
 
-    if not torch.cuda.is_available():
+    return torch.cuda.is_available()
+
+
+def _check_cuda() -> None:
+    if not cuda_is_here():
         raise UserError("no CUDA device is available to torch here. Allowed: --device cpu.")
 
 

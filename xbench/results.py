@@ -57,7 +57,8 @@ class Results:
     def __init__(self, records: Sequence[Record], arms: Sequence[str] = (), against: str = ""):
         """``arms`` and ``against`` are what was asked for; where not given, they are as the last run recorded them."""
         self.records = list(records)
-        self._measured = [record for record in self.records if record.case]
+        # Benchmarks that were imported from elsewhere are no cases of a study.
+        self._measured = [record for record in self.records if "level" in record.case]
         found = dict.fromkeys(r.case["arm"] for r in self._measured if not r.case["control"])
         self.arms = [arm for arm in arms if arm in found] or list(found)
         self.cases = {r.case["arm"]: {key: r.case[key] for key in ARM_FIELDS} for r in self._measured}

@@ -93,12 +93,12 @@ def _describe(ledger: Path) -> RunInfo:
         study=_studies(records),
         question=_question(ledger.parent),
         arms=tuple(dict.fromkeys(found[0].case["arm"] for found in figures.values())),
-        sizes=tuple(sizes),
+        sizes=tuple(filter(None, sizes)),
         ok=ok,
         failed=len(figures) - ok,
         launches=max((len({(r.run, r.launch) for r in found if r.launch}) for found in figures.values()), default=0),
         seconds=sum(took.values()) if took else None,
-        machine=_machine(last.machine),
+        machine=machine_name(last.machine),
     )
 
 
@@ -106,7 +106,8 @@ def _studies(records: Iterable[Record]) -> str:
     return ", ".join(dict.fromkeys(record.study for record in records))
 
 
-def _machine(facts: dict[str, Any]) -> str:
+def machine_name(facts: dict[str, Any]) -> str:
+    """ "AMD EPYC, 2 cores", or the GPU with its driver."""
     cores = facts.get("physical_cores")
     return facts.get("gpu") or facts.get("cpu", "") + (f", {cores} cores" if cores else "")
 
@@ -186,7 +187,7 @@ def load(*paths: str | Path) -> "pd.DataFrame":
             frame.insert(0, "study", _studies(records))
             frame.insert(0, "run", names[ledger])
             frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def _names(ledgers: Sequence[Path]) -> dict[Path, str]:
@@ -194,6 +195,19 @@ def _names(ledgers: Sequence[Path]) -> dict[Path, str]:
     short = {ledger: ledger.parent.name if ledger.name == LEDGER else ledger.stem for ledger in ledgers}
     times = Counter(short.values())
     return {ledger: name if times[name] == 1 else str(ledger.parent) for ledger, name in short.items()}
+
+
+def ledgers(*paths: str | Path) -> list[Path]:
+    """The files of records that the paths stand for, each once.
+
+    Args:
+        paths: as for ``load``.
+
+    Raises:
+        UserError: a path does not exist, or holds no records.
+    """
+    found = {ledger.resolve(): ledger for path in paths or (RUNS,) for ledger in _ledgers(path)}
+    return list(found.values())
 
 
 def _ledger(run: str | Path) -> Path:

@@ -32,7 +32,12 @@ class Sweep:
 
 
 def extent(conditions: Conditions) -> float:
-    """How much there is to attend to: tokens at level "op", else pixels (h · w), to which N is proportional."""
+    """How much there is to attend to: tokens at level "op", else pixels (h · w), to which N is proportional.
+
+    0 for what was imported from elsewhere, of which that is not known.
+    """
+    if conditions.get("level") is None:
+        return 0.0
     if conditions["level"] == "op":
         return float(conditions["tokens"])
     height, width = conditions["img_size"]
@@ -49,7 +54,9 @@ def tokens_of(conditions: Conditions) -> int:
 
 
 def show_extent(conditions: Conditions) -> str:
-    """ "4,096 tokens" at level "op", else "1024" or "512x1024", in pixels."""
+    """ "4,096 tokens" at level "op", else "1024" or "512x1024", in pixels; "" for what was imported from elsewhere."""
+    if conditions.get("level") is None:
+        return ""
     if conditions["level"] == "op":
         return f"{conditions['tokens']:,} tokens"
     return show_img_size(conditions["img_size"])
@@ -67,6 +74,6 @@ def find_sweeps(places: Iterable[Conditions]) -> list[Sweep]:
         fixed = {key: value for key, value in conditions.items() if key not in ("img_size", "tokens")}
         groups.setdefault(str(sorted(fixed.items())), (fixed, []))[1].append(conditions)
     return [
-        Sweep(sorted(found, key=extent), fixed, "tokens" if fixed["level"] == "op" else "res")
+        Sweep(sorted(found, key=extent), fixed, "tokens" if fixed.get("level") == "op" else "res")
         for fixed, found in groups.values()
     ]

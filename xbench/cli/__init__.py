@@ -7,11 +7,10 @@ from typing import Any
 
 from rich.text import Text
 
-from xbench.cli import attentions, measure, runs, training
+# Each registers its verbs with the application.
+from xbench.cli import attentions, claims, exchange, history, measure, runs, training  # noqa: F401
 from xbench.cli.app import EXIT_USER, app, progress
 from xbench.errors import UserError
-
-__all__ = ["app", "attentions", "main", "measure", "runs", "training"]
 
 
 def _terminate(*_: Any) -> None:

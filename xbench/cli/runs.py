@@ -14,7 +14,7 @@ def show(
     ] = None,
 ) -> None:
     """Lists the runs in results/runs, or shows what the named ones found."""
-    from xbench.report.runs import runs_table
+    from xbench.report.runs import foreign_table, runs_table
     from xbench.report.terminal import show as show_results
     from xbench.runs import find_runs, read_run, run_folder
 
@@ -22,4 +22,8 @@ def show(
     if not runs:
         console.print(runs_table(find_runs()))
     for name in runs or []:
-        show_results(read_run(name), run_folder(name), console)
+        results = read_run(name)
+        if results.arms:
+            show_results(results, run_folder(name), console)
+        else:
+            console.print(foreign_table(results.records))

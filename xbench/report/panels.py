@@ -150,7 +150,12 @@ def plain(label: str) -> str:
 
 def style(results: Results, arm: str) -> dict[str, Any]:
     """Colour, line and marker of an arm, the same in every figure; up to 32 arms differ in colour or line."""
-    i = results.arms.index(arm)
+    return line_style(results.arms, arm)
+
+
+def line_style(arms: Sequence[str], arm: str) -> dict[str, Any]:
+    """Colour, line and marker of one of the arms."""
+    i = arms.index(arm)
     cycle = i // len(COLOURS)
     return {
         "color": COLOURS[i % len(COLOURS)],
@@ -158,13 +163,18 @@ def style(results: Results, arm: str) -> dict[str, Any]:
         "marker": MARKERS[(i + 3 * cycle) % len(MARKERS)],
         "markersize": 4.5,
         # The first line is the widest, so that lines that coincide all show.
-        "linewidth": 1.2 + 1.6 * (1 - i / len(results.arms)),
+        "linewidth": 1.2 + 1.6 * (1 - i / len(arms)),
     }
 
 
 def swatch(results: Results, arm: str) -> Line2D:
     """The arm's line for a legend."""
-    return Line2D([], [], **{**style(results, arm), "linewidth": 1.8})
+    return legend_line(results.arms, arm)
+
+
+def legend_line(arms: Sequence[str], arm: str) -> Line2D:
+    """The line of one of the arms for a legend."""
+    return Line2D([], [], **{**line_style(arms, arm), "linewidth": 1.8})
 
 
 def error(figures: Sequence[Estimate], scale: float = 1.0) -> list[list[float]]:

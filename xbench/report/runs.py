@@ -7,7 +7,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from xbench.report.numbers import show_seconds
+from xbench.figures import figures
+from xbench.records import Record
+from xbench.report.numbers import show_estimate, show_seconds
 from xbench.runs import RunInfo
 from xbench.study_file import ARGUMENTS
 
@@ -39,6 +41,17 @@ def runs_table(runs: Sequence[RunInfo]) -> Group:
         )
         table.add_row(*map(Text, cells[: len(table.columns)]), style="red" if run.problem else None)
     return Group(table, *([Text(f"All on {machines[0]}.")] if len(machines) == 1 else []))
+
+
+def foreign_table(records: Sequence[Record]) -> Table:
+    """The times of benchmarks that were imported from another suite, each on its own."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("benchmark", overflow="fold")
+    for head in ("ms", "samples"):
+        table.add_column(head, justify="right")
+    for figure in figures(records):
+        table.add_row(Text(figure.name), show_estimate(figure.estimate.times(1e3)), f"{len(figure.samples):,}")
+    return table
 
 
 def _what(run: RunInfo) -> str:

@@ -1,0 +1,93 @@
+"""Replaying what papers say: claims."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xbench.cli.app import (
+    EXIT_INTERRUPTED,
+    Many,
+    ManyValues,
+    MemoryLimit,
+    Quick,
+    TimeLimit,
+    app,
+    command_line,
+    output,
+    positive,
+    progress,
+)
+from xbench.errors import UserError
+
+if TYPE_CHECKING:
+    from xbench.replay import Evidence
+    from xbench.study import Study
+    from xbench.watch import Limits
+
+
+@app.command(cls=ManyValues, epilog="Exit code: 0 replayed, whatever came of it · 2 bad input · 130 interrupted.")
+def claims(
+    file: Annotated[Path, typer.Argument(help="Claims as a TOML file.")] = Path("studies/claims/xformer.toml"),
+    source: Annotated[
+        Many, typer.Option("--from", help="Runs to read: folders, or names in results/runs. Default: results/reports.")
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Measure what no run has; may take long.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for what --run measures.")] = Path("results/runs/claims"),
+    quick: Quick = False,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = 600.0,
+    markdown: Annotated[Path | None, typer.Option(help="Also write a page in Markdown.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, nothing else.")] = False,
+) -> None:
+    """Replays what a paper claims: each claim is reproduced, not reproduced, or not testable here and why.
+
+    Parameters and multiply-accumulates are counted anew, times and memory are read from runs.
+
+    The comment at the top of studies/claims/xformer.toml says how a claim is written.
+    """
+    from xbench.claims import load_claims
+    from xbench.replay import missing, on_paper, read_evidence, replay, studies_for
+    from xbench.report.claims import claims_json, claims_page, show_claims, write_page
+    from xbench.watch import Limits
+
+    said = load_claims(file)
+    sources = read_evidence(source or ["results/reports"])
+    with progress().status("counting on paper"):
+        sources += on_paper(said)
+    replayed = replay(said, sources)
+    if run:
+        limits = Limits(
+            memory_bytes=None if memory_limit is None else int(positive("--memory-limit", memory_limit) * 2**30),
+            turn_seconds=positive("--time-limit", time_limit),
+        )
+        sources = _measure(studies_for(missing(replayed), quick=quick), out, limits) + sources
+        replayed = replay(said, sources)
+    if as_json:
+        print(claims_json(replayed))
+    else:
+        show_claims(replayed, output())
+    if markdown is not None:
+        try:
+            write_page(claims_page(replayed, f"The claims of {file}, replayed", command_line()), markdown)
+        except OSError as error:
+            raise UserError(f"cannot write {markdown}: {error.strerror}.") from error
+
+
+def _measure(studies: "list[Study]", out: Path, limits: "Limits") -> "list[Evidence]":
+    """What the studies give, each in a folder of its own, where a second call finds what the first left."""
+    from xbench.api import measure
+    from xbench.replay import read_evidence
+    from xbench.report.conditions import conditions_line
+
+    found: list[Evidence] = []
+    for study in studies:
+        folder = out / re.sub(r"\W+", "-", conditions_line(next(study.cases()).conditions))
+        measured = measure(study, folder, console=progress(), limits=limits, command=command_line())
+        if isinstance(measured.error, KeyboardInterrupt):
+            raise typer.Exit(EXIT_INTERRUPTED)
+        if measured.error is not None:
+            raise measured.error
+        found += read_evidence([folder])
+    return found

@@ -1,0 +1,89 @@
+"""Verbs that speak with other tools: export, import."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from xbench.cli.app import ManyValues, app, progress
+from xbench.errors import UserError
+
+Format = Literal["pytest-benchmark", "asv", "bmf"]
+
+
+@app.command("export", cls=ManyValues, epilog="Exit code: 0 written · 2 bad input, or nothing to write.")
+def export_runs(
+    runs: Annotated[list[str], typer.Argument(help="Folders of runs, or their names in results/runs.")],
+    to: Annotated[Format, typer.Option("--format", help="Who is to read it.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file; a folder for asv, or where there are several runs.")
+    ],
+) -> None:
+    """Writes runs as pytest-benchmark JSON, as results of asv, or in Bencher Metric Format. Examples:
+
+    xbench export my-run --format pytest-benchmark -o my-run.json && pytest-benchmark compare my-run.json
+
+    xbench export results/reports --format asv -o dashboard && cd dashboard && asv publish
+    """
+    from xbench.exchange.asv import write_asv
+    from xbench.exchange.bencher import bencher_metrics
+    from xbench.exchange.pytest_benchmark import to_pytest_benchmark
+    from xbench.figures import figures
+    from xbench.records import read_records
+    from xbench.runs import ledgers, newest
+
+    found = ledgers(*runs)
+    say = progress().print
+    if to == "asv":
+        written, left = write_asv([record for ledger in found for record in read_records([ledger])], out)
+        say(
+            f"{written} figures in {out}; {left} left out, of commits that this checkout does not know.",
+            markup=False,
+            soft_wrap=True,
+        )
+        return
+    make: Any = {"pytest-benchmark": to_pytest_benchmark, "bmf": bencher_metrics}[to]
+    for number, ledger in enumerate(found, start=1):
+        document = make(figures(newest(read_records([ledger]))))
+        benchmarks = document["benchmarks"] if to == "pytest-benchmark" else document
+        if not benchmarks:
+            raise UserError(f"{ledger.parent} has nothing that {to} could take.")
+        # pytest-benchmark sorts and names the files of a folder by such numbers.
+        path = out if len(found) == 1 else out / f"{number:04}_{ledger.parent.name}.json"
+        _write_json(document, path)
+        say(f"{len(benchmarks)} benchmarks in {path}.", markup=False, soft_wrap=True)
+
+
+def _write_json(document: dict[str, Any], path: Path) -> None:
+    import json
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}.") from error
+
+
+@app.command("import", epilog="Exit code: 0 imported · 2 bad input.")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="JSON of pytest-benchmark: --benchmark-json, or from .benchmarks.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; what it holds stays.")],
+) -> None:
+    """Turns pytest-benchmark's JSON into a run. Its samples are kept; conditions that it does not name stay unknown.
+
+    What xbench export and tests/benchmarks wrote comes back whole.
+
+    Benchmarks of other suites are times of a call, for xbench show, history and export.
+    """
+    from xbench.exchange.pytest_benchmark import from_pytest_benchmark
+    from xbench.records import Ledger
+    from xbench.runs import LEDGER
+
+    records = from_pytest_benchmark(file)
+    ledger = Ledger(out / LEDGER)
+    there = {(record.run, record.key, record.launch, record.heat, str(record.case)) for record in ledger.read()}
+    new = [r for r in records if (r.run, r.key, r.launch, r.heat, str(r.case)) not in there]
+    ledger.append(new)
+    progress().print(
+        f"{len(new)} records in {out}, {len(records) - len(new)} were there.", markup=False, soft_wrap=True
+    )

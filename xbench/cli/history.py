@@ -1,0 +1,40 @@
+"""The past: history."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from xbench.cli.app import Many, app, output
+from xbench.errors import UserError
+
+
+@app.command(epilog="Exit code: 0 shown, whatever changed · 2 no such run.")
+def history(
+    runs: Annotated[
+        Many, typer.Argument(help="Folders of runs, or their names in results/runs. Default: all in results/runs.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the charts.")] = Path("results/runs/history"),
+) -> None:
+    """Draws every case over commits with its intervals, and lists where figures changed. Advisory.
+
+    Commits are in the order of git, or of time where this checkout does not know them. Example:
+
+        xbench history results/runs results/reports -o charts
+    """
+    from xbench.history import changes, histories
+    from xbench.records import read_records
+    from xbench.report.history import save_histories, show_history
+    from xbench.runs import ledgers
+
+    series = histories(read_records(ledgers(*(runs or []))))
+    found = changes(series)
+    console = output()
+    show_history(series, found, console)
+    try:
+        saved = save_histories(series, found, out)
+    except OSError as error:
+        raise UserError(f"cannot write the charts to {out}: {error.strerror}.") from error
+    if saved:
+        console.print(Text(f"Charts: {', '.join(map(str, saved))}"), soft_wrap=True)
