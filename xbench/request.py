@@ -177,7 +177,7 @@ def make_job(
     if baseline:
         check_baseline(baseline)
     if device == "cuda":
-        _cuda_is_here()
+        cuda_is_here()
     job = Job(
         data=str(parse_data(data)),
         img_size=parse_img_size(res),
