@@ -44,7 +44,13 @@ def accuracy(results: Results) -> Figure | None:
             points[arm] = (speed.value, cell.figure.value)
             look = {**style(results, arm), "linestyle": "", "markersize": 6}
             axes.errorbar(
-                speed.value, cell.figure.value, xerr=error([speed]), yerr=error([cell.figure]), capsize=3, **look
+                speed.value,
+                cell.figure.value,
+                xerr=error([speed]),
+                yerr=error([cell.figure]),
+                capsize=3,
+                elinewidth=1.2,
+                **look,
             )
         _front(axes, list(points.values()))
         speeds = [speed for arm in points if (speed := _speed(results, place, arm))]
