@@ -205,6 +205,9 @@ def test_weights_are_tested_at_another_resolution_and_patch_size(pictures, tmp_p
         evaluate(tmp_path, data="digits")
     with pytest.raises(UserError, match="no training run"):
         evaluate(tmp_path / "nowhere")
+    (tmp_path / "config.json").write_text('{"job": {"attn": "mhsa", "colour": "red"}}')
+    with pytest.raises(UserError, match="not of this version"):
+        evaluate(tmp_path)
 
 
 def test_a_loss_that_is_no_number_ends_the_run(pictures, tmp_path):

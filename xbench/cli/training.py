@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from xbench.cli.app import Json, Many, ManyValues, app, output, progress
+from xbench.cli.app import EXIT_INTERRUPTED, Json, Many, ManyValues, app, output, progress
 
 if TYPE_CHECKING:
     from xbench.training.loop import Step
@@ -18,7 +18,7 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: the physical cores.")]
 
 
-@app.command(cls=ManyValues, epilog="Exit code: 0 trained · 1 the loss is not finite · 2 bad input.")
+@app.command(cls=ManyValues, epilog="Exit code: 0 trained · 1 the loss is not finite · 2 bad input · 130 interrupted.")
 def train(
     attn: Annotated[str | None, typer.Option(help="Attention in the XFormer skeleton, as in compare --attn.")] = None,
     baseline: Annotated[str | None, typer.Option(help="A whole timm model instead.")] = None,
@@ -56,6 +56,9 @@ def train(
     with _Bar() if first else nullcontext() as bar:
         try:
             found = train_job(job, folder, bar)
+        except KeyboardInterrupt:
+            progress().print("Interrupted. The same command goes on from the last whole epoch.")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
         except DivergedError as error:
             progress().print(f"Training ended: {error}. The last whole epoch is kept in {folder}.")
             raise typer.Exit(1) from None

@@ -107,6 +107,19 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a configuration of a training run: {error}.") from error
 
 
+def read_job(folder: Path) -> Job:
+    """What was trained into the folder.
+
+    Raises:
+        UserError: see ``read_config``; or another version of xbench wrote it.
+    """
+    config = read_config(folder)
+    try:
+        return Job.from_dict(config["job"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / CONFIG} is not of this version of xbench: {error}.") from error
+
+
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """The weights by name, on the CPU.
 

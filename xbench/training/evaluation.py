@@ -11,7 +11,7 @@ from torch import nn
 
 from xbench.data import Data
 from xbench.errors import UserError
-from xbench.training.checkpoint import read_config, read_weights
+from xbench.training.checkpoint import read_job, read_weights
 from xbench.training.job import Job
 from xbench.training.processes import start
 
@@ -73,7 +73,7 @@ def evaluate(
         UserError: the folder holds no training run; weights that do not fit the model; other data with another number
             of classes; an image size or a patch size that the model cannot take.
     """
-    trained = Job.from_dict(read_config(folder)["job"])
+    trained = read_job(folder)
     job = replace(
         trained,
         data=data or trained.data,
