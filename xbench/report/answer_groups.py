@@ -6,21 +6,29 @@ from xbench.report.pairs import opening, why_a_look
 from xbench.report.wording import capital, describe, describe_sweep
 from xbench.results import Results
 
+Groups = dict[str, list[str]]
 
-def group(results: Results, sentences: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """The sentences by the conditions that they begin with, which become a heading; in the order of their first.
 
-    Sentences that begin with none stand first, under no heading: they are about more than one place.
+def group(results: Results, sentences: Sequence[str]) -> tuple[list[str], Groups, Groups]:
+    """The sentences that are about no single place or sweep; those about a sweep; those about a place.
+
+    The last two by the conditions that they begin with, which become a heading and are left out of the sentences.
     """
-    heads: dict[str, str] = {}
+    places: dict[str, str] = {}
     for place in results.conditions:
         at, look = f"At {describe(place, results)}", why_a_look(results, place)
-        heads |= dict.fromkeys([f"{at}, ", opening(results, place)], f"{at} (a look: {look})" if look else at)
-    for sweep in results.sweeps():
-        over = capital(describe_sweep(sweep, results))
-        heads[f"{over}, "] = over
-    found: dict[str, list[str]] = {"": []}
+        places |= dict.fromkeys([f"{at}, ", opening(results, place)], f"{at} (a look: {look})" if look else at)
+    sweeps = {f"{over}, ": over for sweep in results.sweeps() if (over := capital(describe_sweep(sweep, results)))}
+    overall: list[str] = []
+    by_sweep: Groups = {}
+    by_place: Groups = {}
     for sentence in sentences:
-        start = max((start for start in heads if sentence.startswith(start)), key=len, default="")
-        found.setdefault(heads.get(start, ""), []).append(sentence.removeprefix(start))
-    return [(head, said) for head, said in found.items() if said]
+        start = max((start for start in [*places, *sweeps] if sentence.startswith(start)), key=len, default="")
+        rest = sentence.removeprefix(start)
+        if start in places:
+            by_place.setdefault(places[start], []).append(rest)
+        elif start:
+            by_sweep.setdefault(sweeps[start], []).append(rest)
+        else:
+            overall.append(rest)
+    return overall, by_sweep, by_place

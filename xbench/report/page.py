@@ -44,7 +44,9 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-SCRIPTS = ("charts.js", "tables.js", "page.js")
+# plotly.js by Plotly, Inc. (MIT): npm's plotly.js-basic-dist-min, the bundle with lines and bars alone. It has a fourth
+# of the whole's size, and takes a browser a tenth of the time to load.
+SCRIPTS = ("plotly-basic.min.js", "charts.js", "tables.js", "page.js")
 TEMPLATES.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
 
 
@@ -91,7 +93,7 @@ def read_chapter(run: str | Path) -> Chapter:
 
 def page(chapters: Sequence[Chapter]) -> str:
     """The whole page as HTML."""
-    scripts = [_library(), *map(_source, SCRIPTS)]
+    scripts = list(map(_source, SCRIPTS))
     return TEMPLATES.get_template("page.html").render(
         chapters=[_content(chapter) for chapter in chapters],
         scripts=[Markup(script) for script in scripts],
@@ -105,12 +107,6 @@ def _source(name: str) -> str:
     loader = TEMPLATES.loader
     assert loader is not None
     return loader.get_source(TEMPLATES, name)[0]
-
-
-def _library() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return get_plotlyjs()
 
 
 def _policy(scripts: Sequence[str]) -> str:

@@ -6,7 +6,8 @@
 
 const MARKERS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "star", "x"];
 const STROKES = ["solid", "9px,3px", "2px,2px", "9px,3px,2px,3px"];
-const BAR = 30, LINES = 330; // pixels: a row of bars, the height of a chart with lines
+// Pixels: a row of bars and what is below them, the height of a chart with lines, a letter, the narrowest for long texts.
+const BAR = 30, BELOW = 60, LINES = 330, LETTER = 6.6, NARROW = 560;
 
 // Which rows: conditions are fixed one after the other until those are left that one chart can show
 
@@ -32,6 +33,8 @@ function fix(dimensions, rows, free, chosen) {
   return { fixed, rows };
 }
 
+const OTHER_SIZE = { tokens: "extent", extent: "tokens" }; // one follows from the other
+
 function fixedControls(fixed, chosen, draw) {
   return fixed.filter(({ there }) => there.length > 1).map(({ dimension, there, value }) =>
     select(dimension.head, there.map((i) => [i, dimension.values[i].phrase]), value, (i) => {
@@ -54,7 +57,7 @@ function logTicks(low, high) {
     for (const step of steps) ticks.push(step * 10 ** power);
   const inside = ticks.filter((tick) => tick >= low && tick <= high);
   if (inside.length >= 3) return inside;
-  const step = roundStep((high - low) / 4);
+  const step = roundStep((high - low) / 6);
   return Array.from({ length: 9 }, (_, i) => (Math.ceil(low / step) + i) * step).filter((tick) => tick > 0 && tick <= high);
 }
 
@@ -70,6 +73,7 @@ function short(value) {
 
 /** A log or linear axis that holds the values; a linear one begins at 0. */
 function valueAxis(values, log, title) {
+  if (log) values = values.filter((value) => value > 0);
   let low = Math.min(...values), high = Math.max(...values);
   if (!log) return { ...axis(title), type: "linear", range: [0, high * 1.08 || 1] };
   const margin = Math.max((high / low) ** 0.06, 1.04);
@@ -97,7 +101,7 @@ function placeAxis(values, log, title) {
 }
 
 const axis = (title) => ({
-  title: { text: literal(title), standoff: 8 }, fixedrange: true, automargin: true, zeroline: false,
+  title: { text: literal(title).replace(/(.{28,}?) /g, "$1<br>"), standoff: 8 }, fixedrange: true, automargin: true, zeroline: false, separatethousands: true, exponentformat: "SI",
   gridcolor: colour("--line"), linecolor: colour("--line"), ticks: "outside", tickcolor: colour("--line"), tickangle: 0,
 });
 
@@ -117,7 +121,7 @@ function metricChart(run, card, view, shown) {
   const dimensions = dimensionsOf(run), armAxis = dimensions.at(-1);
   const x = dimensions.find((one) => one.values.length > 1 && one.values[0].at !== null) ?? armAxis;
   const choice = { ...view, x: x.key, series: x === armAxis ? "none" : "arm", logX: true, logY: x !== armAxis, fixed: {} };
-  const controls = make("div", { class: "controls" }), plot = make("div", { class: "plot" }), notes = make("ul", { class: "notes" });
+  const controls = make("div", { class: "controls" }), plot = make("div", { class: "plot", role: "img" }), notes = make("ul", { class: "notes" });
   card.append(controls, plot, notes);
   const change = (key, parse = (value) => value) => (value) => {
     choice[key] = parse(value);
@@ -145,22 +149,26 @@ function metricChart(run, card, view, shown) {
       select("show", run.metrics.map((one) => [one.name, one.label]), metric.name, change("metric"), "what"),
       hasRatio ? select("as", [["", "measured"], ["yes", `multiple of ${run.against}'s`]], ratio ? "yes" : "", change("ratio", Boolean)) : "",
       dimensions.length > 1 ? select("against", dimensions.map((one) => [one.key, axisName(one)]), choice.x, change("x")) : "",
-      choice.x !== "arm" && dimensions.length > 2 ? select("lines", dimensions.filter((one) => one.key !== choice.x).map((one) => [one.key, one.head]), choice.series, change("series")) : "",
+      choice.x !== "arm" && dimensions.length > 2 ? select("lines", dimensions.filter((one) => ![choice.x, OTHER_SIZE[choice.x]].includes(one.key)).map((one) => [one.key, one.key === "arm" ? "arms" : axisName(one)]), choice.series, change("series")) : "",
       ...fixedControls(fixed, choice.fixed, draw),
       check(choice.x === "arm" ? "log" : "log y", choice.logY, change("logY")),
       choice.x !== "arm" && dimensions.find((one) => one.key === choice.x).values[0].at !== null ? check("log x", choice.logX, change("logX")) : "",
     );
     plot.setAttribute("aria-label", label);
     const drawn = mine.filter(figureOf);
+    plot.hidden = !drawn.length;
     if (drawn.length) (choice.x === "arm" ? drawBars : drawLines)(plot, { ...parts, drawn });
     else Plotly.purge(plot);
-    plot.hidden = !drawn.length;
     notes.replaceChildren(...remarks(parts, drawn));
   }
   return draw;
 }
 
-const axisName = (one) => (one.key === "extent" ? "resolution or tokens" : one.key === "arm" ? "arms (bars)" : one.head);
+/** "resolution", which a chart's axis has with its unit. */
+function axisName(one) {
+  if (one.key === "arm") return "arms (bars)";
+  return [...new Set(one.values.map((value) => value.label.replace(/ of a sequence.*| \[.*/, "")))].join(" or ");
+}
 
 function hover(run, dimensions, row, metric) {
   const cell = row.cells[metric.name];
@@ -168,7 +176,7 @@ function hover(run, dimensions, row, metric) {
   return [
     `<b>${literal(run.arms[row.arm].label)}</b>`,
     literal(phrases(dimensions, row).join(" · ")),
-    literal(`${cell.text}${metric.unit === "count" ? "" : ` ${metric.unit}`}${launches}`),
+    literal(cell.why ?? `${cell.text}${metric.unit === "count" ? "" : ` ${metric.unit}`}${launches}`),
     cell.times && run.arms[row.arm].name !== run.against ? literal(`${cell.times.text} × ${run.against}`) : "",
   ].filter(Boolean).join("<br>");
 }
@@ -177,37 +185,48 @@ const ends = (figure) => [figure.low ?? figure.value, figure.value, figure.high 
 const bars = (figures, tint) => ({
   type: "data", symmetric: false, array: figures.map((one) => ends(one)[2] - one.value),
   arrayminus: figures.map((one) => one.value - ends(one)[0]), thickness: 1.3, width: 4, color: tint,
+  visible: figures.some((one) => one.low !== undefined),
 });
 
-function drawLines(plot, { run, dimensions, metric, choice, drawn, figureOf, label, control, ratio, hint }) {
+function drawLines(plot, { run, dimensions, metric, choice, rows, drawn, figureOf, label, control, ratio, hint }) {
   const x = dimensions.find((one) => one.key === choice.x), series = dimensions.find((one) => one.key === choice.series);
-  const used = unique([...drawn, ...control].map(x.of)), numeric = x.values[0].at !== null;
+  const used = unique(rows.map(x.of)), numeric = x.values[0].at !== null;
   const at = (row) => (numeric ? x.values[x.of(row)].at : used.indexOf(x.of(row)));
-  const along = (rows) => [...rows].sort((a, b) => at(a) - at(b));
+  const along = (some) => [...some].sort((a, b) => at(a) - at(b));
   const groups = unique(drawn.map(series.of)).map((i) => [i, along(drawn.filter((row) => series.of(row) === i))]);
-  const traces = groups.map(([i, rows]) => {
+  const traces = groups.map(([i, own]) => {
     const look = series.key === "arm" ? run.arms[i] : { colour: i % 8, stroke: Math.floor(i / 8) % 4, marker: i % 8 };
-    const tint = colour(`--arm-${look.colour}`), figures = rows.map(figureOf);
-    const symbols = rows.map((row) => MARKERS[look.marker] + (row.cells[metric.name].void ? "-open" : ""));
+    const tint = colour(`--arm-${look.colour}`), figures = own.map(figureOf);
+    // The first line is the widest, so that lines that coincide all show.
+    const width = 1.6 + 2.4 * (1 - i / series.values.length);
+    const symbols = own.map((row) => MARKERS[look.marker] + (row.cells[metric.name].void ? "-open" : ""));
     return {
-      type: "scatter", mode: "lines+markers", name: literal(series.values[i].text), x: rows.map(at), y: figures.map((one) => one.value),
-      error_y: bars(figures, tint), line: { color: tint, width: 2, dash: STROKES[look.stroke] }, marker: { color: tint, size: 8, symbol: symbols },
-      customdata: rows.map(hint), hovertemplate: "%{customdata}<extra></extra>",
+      type: "scatter", mode: "lines+markers", name: literal(series.values[i].text), x: own.map(at), y: figures.map((one) => one.value),
+      error_y: bars(figures, tint), line: { color: tint, width, dash: STROKES[look.stroke] }, marker: { color: tint, size: 6 + width, symbol: symbols },
+      customdata: own.map(hint), hovertemplate: "%{customdata}<extra></extra>",
     };
   });
   const shapes = [], band = along(control);
   if (ratio && (choice.series === "arm")) {
-    shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, layer: "below", line: { color: colour("--soft"), width: 1.2 } });
+    shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: colour("--soft"), width: 1.2 } });
     const low = band.map((row) => figureOf(row).low), high = band.map((row) => figureOf(row).high), places = band.map(at);
     if (band.length) traces.unshift({ type: "scatter", mode: "lines", x: [...places, ...places.toReversed()], y: [...low, ...high.toReversed()], fill: "toself", fillcolor: colour("--line"), line: { width: 0 }, hoverinfo: "skip" });
-    for (const one of crossingsHere(run, choice, drawn))
-      shapes.push({ type: "rect", yref: "paper", y0: 0, y1: 1, x0: one.low, x1: one.high, layer: "below", line: { width: 0 }, opacity: 0.14, fillcolor: colour(`--arm-${run.arms[one.arm].colour}`) });
+    for (const one of crossingsHere(run, choice, drawn)) {
+      const tint = colour(`--arm-${run.arms[one.arm].colour}`), upright = { yref: "paper", y0: 0, y1: 1, layer: "below" };
+      shapes.push({ ...upright, type: "rect", x0: one.low, x1: one.high, line: { width: 0 }, opacity: 0.08, fillcolor: tint });
+      shapes.push({ ...upright, type: "line", x0: one.near, x1: one.near, line: { color: tint, width: 1, dash: "3px,3px" } });
+    }
   }
   const values = used.map((i, n) => ({ ...x.values[i], at: numeric ? x.values[i].at : n }));
   const figures = [...drawn, ...band].flatMap((row) => ends(figureOf(row)));
   const labels = new Set(values.map((value) => value.label));
+  const failed = rows.filter((row) => row.cells[metric.name].why && used.includes(x.of(row)));
+  const annotations = failed.map((row, i) => ({
+    x: numeric && choice.logX ? Math.log10(at(row)) : at(row), y: 0, yref: "paper", yanchor: "bottom", xshift: 11 * i, showarrow: false,
+    text: "✕", font: { color: colour(`--arm-${run.arms[row.arm].colour}`) }, hovertext: hint(row),
+  }));
   const layout = {
-    shapes, xaxis: placeAxis(values, numeric && choice.logX, [...labels].join(" or ")),
+    shapes, annotations, xaxis: placeAxis(values, numeric && choice.logX, [...labels].join(" or ")),
     yaxis: valueAxis(ratio ? [...figures, 1] : figures, choice.logY, label),
   };
   show(plot, traces, layout, LINES);
@@ -223,21 +242,27 @@ function crossingsHere(run, choice, rows) {
 function drawBars(plot, { run, metric, choice, drawn, figureOf, label, control, ratio, hint }) {
   const rows = [...drawn].sort((a, b) => a.arm - b.arm), figures = rows.map(figureOf), places = rows.map((_, i) => i);
   const tints = rows.map((row) => colour(`--arm-${run.arms[row.arm].colour}`)), ink = colour("--ink");
-  const most = Math.max(...figures.flatMap(ends)), texts = figures.map((one) => one.text);
+  const texts = figures.map((one) => one.text);
   const common = { y: places, x: figures.map((one) => one.value), customdata: rows.map(hint), hovertemplate: "%{customdata}<extra></extra>" };
   const trace = choice.logY
     ? { ...common, type: "scatter", mode: "markers", marker: { color: tints, size: 10 }, error_x: bars(figures, ink) }
     : { ...common, type: "bar", orientation: "h", width: 0.62, marker: { color: tints, opacity: rows.map((row) => (row.cells[metric.name].void ? 0.4 : 1)) }, error_x: bars(figures, ink) };
-  const beside = figures.map((one, i) => ({
-    y: i, x: choice.logY ? Math.log10(ends(one)[2]) : ends(one)[2], xanchor: "left", xshift: 7, showarrow: false, text: literal(texts[i]), font: { color: ink },
-  }));
+  const beside = figures.map((one, i) => besideBar(choice.logY ? Math.log10(ends(one)[2]) : ends(one)[2], i, texts[i]));
   const values = figures.flatMap(ends);
   const xaxis = valueAxis(ratio ? [...values, 1] : values, choice.logY, label);
-  // Room for the figures behind the longest bar.
-  xaxis.range[1] = choice.logY ? xaxis.range[1] + (xaxis.range[1] - xaxis.range[0]) * 0.3 : most * 1.35;
+  makeRoom(xaxis, plot, texts);
   const shapes = ratio ? [{ type: "line", yref: "paper", y0: 0, y1: 1, x0: 1, x1: 1, line: { color: colour("--soft"), width: 1.2 } }] : [];
   for (const row of control) shapes.push({ type: "rect", yref: "paper", y0: 0, y1: 1, x0: figureOf(row).low, x1: figureOf(row).high, layer: "below", line: { width: 0 }, fillcolor: colour("--line") });
-  show(plot, [trace], { shapes, annotations: beside, xaxis, yaxis: armAxisOf(run, rows) }, 70 + BAR * rows.length);
+  show(plot, [trace], { shapes, annotations: beside, xaxis, yaxis: armAxisOf(run, rows), margin: { b: BELOW } }, BELOW + 10 + BAR * rows.length);
+}
+
+const besideBar = (x, y, text) => ({ x, y, text: literal(text), xanchor: "left", xshift: 7, showarrow: false, font: { color: colour("--ink") } });
+
+/** Lengthens an axis so that the texts behind the bars find room. */
+function makeRoom(xaxis, plot, texts) {
+  const letters = Math.max(...texts.map((text) => text.length), 0);
+  const share = Math.min((letters * LETTER + 10) / Math.max(plot.clientWidth - 110, 1), 0.6);
+  xaxis.range[1] = xaxis.range[0] + (xaxis.range[1] - xaxis.range[0]) / (1 - share);
 }
 
 const armAxisOf = (run, rows) => ({
@@ -260,6 +285,11 @@ function remarks({ run, dimensions, metric, choice, rows, control, ratio }, draw
   return texts.map(([kind, text]) => make("li", { class: kind }, text));
 }
 
+const BEHIND = {
+  breakdown: "Behind a bar: the attention's share of it, and how many times as fast the model would be without.",
+  step: "Behind a bar: the whole.",
+};
+
 /** The parts of a whole as stacked bars, one for each arm. */
 function partsChart(run, card, kind, shown) {
   const dimensions = dimensionsOf(run), chosen = {};
@@ -268,6 +298,7 @@ function partsChart(run, card, kind, shown) {
   const legend = make("ul", { class: "notes parts" });
   card.append(controls, plot, legend);
   return function draw() {
+    plot.hidden = false;
     const there = run.rows.filter((row) => row.parts?.[kind]);
     const { fixed, rows } = fix(dimensions, there, ["arm"], chosen);
     const mine = rows.filter((row) => shown.has(row.arm));
@@ -282,15 +313,16 @@ function partsChart(run, card, kind, shown) {
       };
     });
     const totals = mine.map((row) => row.parts[kind].parts.reduce((sum, part) => sum + valueOf(part), 0));
-    const beside = mine.map((row, i) => ({ y: i, x: totals[i], xanchor: "left", xshift: 7, showarrow: false, text: literal(row.parts[kind].text), font: { color: colour("--ink") } }));
-    const xaxis = { ...valueAxis(totals, false, choice.share ? "share of the time [%]" : "time of a batch [ms]"), range: [0, Math.max(...totals, 0) * 1.5 || 1] };
+    const texts = mine.map((row) => (plot.clientWidth < NARROW ? row.parts[kind].text.split(", ")[0] : row.parts[kind].text));
+    const xaxis = valueAxis(totals, false, choice.share ? "share of the time [%]" : "time of a batch [ms]");
+    makeRoom(xaxis, plot, texts);
     controls.replaceChildren(
       select("as", [["", "ms"], ["yes", "share"]], choice.share ? "yes" : "", (value) => { choice.share = Boolean(value); draw(); }),
       ...fixedControls(fixed, chosen, draw),
     );
-    legend.replaceChildren(...names.map((name) => make("li", null, make("i", { style: `background: ${run.colours[kind][name] ?? "gray"}` }), name)));
+    legend.replaceChildren(...names.map((name) => make("li", null, make("i", { style: `background: ${run.colours[kind][name] ?? "gray"}` }), name)), make("li", null, BEHIND[kind]));
     plot.hidden = !mine.length;
-    if (mine.length) show(plot, traces, { barmode: "stack", annotations: beside, xaxis, yaxis: armAxisOf(run, mine) }, 70 + BAR * mine.length);
+    if (mine.length) show(plot, traces, { barmode: "stack", annotations: mine.map((row, i) => besideBar(totals[i], i, texts[i])), xaxis, yaxis: armAxisOf(run, mine), margin: { b: BELOW } }, BELOW + 10 + BAR * mine.length);
   };
 }
 

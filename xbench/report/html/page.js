@@ -31,7 +31,7 @@ const unique = (values) => [...new Set(values)].sort((a, b) => a - b);
 
 function select(label, options, value, change, kind = "") {
   const entries = options.map(([key, text]) => make("option", { value: key, selected: String(key) === String(value) }, text));
-  return make("label", { class: kind }, label, make("select", { onchange: (e) => change(e.target.value) }, ...entries));
+  return make("label", { class: kind }, label, make("select", { "aria-label": label, onchange: (e) => change(e.target.value) }, ...entries));
 }
 
 function check(label, value, change) {
@@ -125,22 +125,27 @@ document.getElementById("theme").addEventListener("click", () => {
   redraw();
 });
 
-/* Paper is light and narrow, and has all charts and whatever is folded. */
+/* Paper is light and narrow, and has all charts and the whole answer. */
 const PAPER = 660;
 let before;
+const resize = (size) => [...document.querySelectorAll(".js-plotly-plot")].filter((plot) => plot.layout).forEach((plot) => Plotly.relayout(plot, size));
 addEventListener("beforeprint", () => {
-  before = { theme: document.documentElement.dataset.theme, folded: [...document.querySelectorAll("details:not([open])")] };
+  before = { theme: document.documentElement.dataset.theme, folded: [...document.querySelectorAll(".places details:not([open])")] };
   document.documentElement.dataset.theme = "light";
   before.folded.forEach((one) => { one.open = true; });
   charts.forEach((_, card) => drawChart(card));
-  document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.relayout(plot, { width: PAPER, autosize: false }));
+  resize({ width: PAPER, autosize: false });
 });
 addEventListener("afterprint", () => {
   if (before.theme) document.documentElement.dataset.theme = before.theme;
   else delete document.documentElement.dataset.theme;
   before.folded.forEach((one) => { one.open = false; });
-  document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.relayout(plot, { width: null, autosize: true }));
+  resize({ width: null, autosize: true });
   redraw();
 });
 
 document.querySelectorAll("article.run").forEach(openRun);
+// What a reader sees first is drawn at once, though words may stand above it; a phone shows the largest size alone.
+document.querySelectorAll("article.run:first-of-type .charts .card").forEach(drawChart);
+if (matchMedia("(max-width: 40rem)").matches)
+  document.querySelectorAll(".places details:not(:last-child)").forEach((one) => { one.open = false; });

@@ -40,10 +40,10 @@ function sortable(table) {
 
 /** The table of all figures: the first rows at once, more when asked for, a command behind each. */
 function figuresTable(run, holder, shown) {
-  const conditions = dimensionsOf(run).slice(0, -1);
+  const conditions = dimensionsOf(run).filter((one) => !["tokens", "arm"].includes(one.key));
   const columns = [
     { head: "arm", name: true, text: (row) => run.arms[row.arm].label, key: (row) => run.arms[row.arm].label },
-    ...conditions.map((one) => ({ head: one.head, text: (row) => one.values[one.of(row)].text, key: one.of })),
+    ...conditions.map((one) => ({ head: one.head, text: (row) => one.values[one.of(row)][one.key === "extent" ? "phrase" : "text"], key: one.of })),
     ...run.columns.map((one) => {
       const cell = (row) => row.cells[one.metric];
       return {
@@ -52,7 +52,7 @@ function figuresTable(run, holder, shown) {
       };
     }),
   ];
-  const state = { sorted: -1, down: false, text: "", most: FIRST_ROWS };
+  const state = { sorted: -1, down: false, text: "", only: {}, most: FIRST_ROWS };
   const heads = columns.map((column, i) => make("th", { scope: "col", class: column.figure ? "figure" : null }, make("button", { type: "button", onclick: () => {
     Object.assign(state, { down: state.sorted === i && !state.down, sorted: i });
     draw();
@@ -61,23 +61,32 @@ function figuresTable(run, holder, shown) {
   const words = new Map(run.rows.map((row) => [row, [run.arms[row.arm].label, ...phrases(conditions, row), row.failure ?? ""].join(" ").toLowerCase()]));
   const search = make("input", { type: "search", placeholder: "xfa 1024, oom, …", oninput: (e) => { state.text = e.target.value; draw(); } });
   holder.append(
-    make("div", { class: "controls" }, make("label", null, "rows that hold", search)),
-    make("div", { class: "scroll" }, make("table", null, make("thead", null, make("tr", null, ...heads, make("th", { class: "again-column" }))), body)),
+    make("div", { class: "controls" }, make("label", null, "rows that hold", search), ...conditions.map(only)),
+    make("div", { class: "scroll" }, make("table", null, make("thead", null, make("tr", null, ...heads, make("th", { class: "command-column" }))), body)),
     more,
   );
+
+  /** Leaves the rows of one value of a condition, or all. */
+  function only(one) {
+    const values = one.values.map((value, i) => [i, value.phrase]);
+    return select(one.head, [["", "all"], ...values], "", (i) => {
+      state.only[one.key] = i;
+      draw();
+    });
+  }
 
   function line(row, above) {
     const failed = row.failure && !columns.some((column) => column.figure && column.key(row) !== null);
     const cells = columns.filter((column) => !(failed && column.figure)).map((column) => {
       const text = column.text(row), why = column.cell?.(row)?.why;
       const kind = [column.figure && "figure", column.ratio && text.startsWith("void") && "void"].filter(Boolean).join(" ");
-      return make(column.name ? "th" : "td", { class: kind || null, scope: column.name ? "row" : null, title: why ?? null }, why ? make("span", { class: "reason" }, text) : text);
+      return make(column.name ? "th" : "td", { class: kind || null, scope: column.name ? "row" : null, title: why ?? null }, column.name || why ? make("span", { class: why ? "reason" : null }, text) : text);
     });
     if (failed) cells.push(make("td", { class: "failure", colspan: run.columns.length }, row.failure));
-    const button = make("button", { type: "button", class: "link", "aria-expanded": "false", onclick: (e) => open(e.target, row) }, "again");
+    const button = make("button", { type: "button", class: "link", "aria-expanded": "false", onclick: (e) => open(e.target, row) }, "command");
     const place = state.sorted < 0 && above && String(above.at) !== String(row.at);
     const kind = [place && "place", run.arms[row.arm].control && "control"].filter(Boolean).join(" ");
-    return make("tr", { class: kind || null }, ...cells, make("td", { class: "again-column" }, button));
+    return make("tr", { class: kind || null }, ...cells, make("td", { class: "command-column" }, button));
   }
 
   function open(button, row) {
@@ -86,13 +95,14 @@ function figuresTable(run, holder, shown) {
     if (isOpen) return line.nextSibling.remove();
     const why = row.failure ? make("p", { class: "bad" }, row.failure) : null;
     const command = make("div", { class: "command" }, make("pre", null, row.command), copyButton());
-    line.after(make("tr", { class: "again" }, make("td", { colspan: columns.length + 1 }, why, command)));
+    line.after(make("tr", { class: "opened" }, make("td", { colspan: columns.length + 1 }, why, command)));
   }
 
   function draw() {
     const asked = state.text.toLowerCase().split(/[\s,]+/).filter(Boolean);
+    const isAsked = (row) => conditions.every((one) => !state.only[one.key] || one.of(row) === Number(state.only[one.key]));
     const visible = (row) => run.arms[row.arm].control ? shown.has(run.reference) : shown.has(row.arm);
-    const rows = run.rows.filter((row) => visible(row) && asked.every((word) => words.get(row).includes(word)));
+    const rows = run.rows.filter((row) => visible(row) && asked.every((word) => words.get(row).includes(word)) && isAsked(row));
     const column = columns[state.sorted];
     if (column) rows.sort((a, b) => compare(column.key(a), column.key(b), state.down));
     markSorted(heads, state.sorted, state.down);
