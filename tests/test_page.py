@@ -87,6 +87,14 @@ def test_data_keep_digits_reasons_and_doubt():
     assert next(flag.kind for flag in flags(Results(records))) == "bad"
 
 
+def test_an_attention_that_failed_its_checks_is_marked_wherever_it_stands():
+    unverified = {"unverified": "gradients are not finite"}
+    records = [replace(r, detail={**r.detail, **unverified}) for r in exact(LINEAR, place(256))]
+    results = Results([*exact(QUADRATIC, place(256)), *records])
+    assert [arm["label"] for arm in page_data(results)["arms"]] == ["mhsa", "xfa †"]
+    assert "† 1 of 2 arms failed their checks" in [flag.text for flag in flags(results)]
+
+
 def test_one_launch_has_no_interval_and_is_drawn_all_the_same():
     data = page_data(Results(timed(QUADRATIC, place(256), launches=1)))
     assert "low" not in data["rows"][0]["cells"]["throughput"]
