@@ -11,7 +11,7 @@ from typing import Any
 
 from xbench.metrics import COMPONENTS
 from xbench.records import Record
-from xbench.results import Results
+from xbench.results import ARM_FIELDS, Results
 from xbench.statistics import Estimate, by_launch, estimate, over_launches, share_over_launches
 from xbench.sweeps import Conditions
 
@@ -72,12 +72,11 @@ def limits(results: Results, conditions: Conditions) -> Machine | None:
 
     None where they were not measured.
     """
-    alike = [place for place in results.conditions if machine_of(place) == machine_of(conditions)]
     # Launches at different places are launches of their own.
     found = {
-        (f"{run} {i}", launch, heat): record
-        for i, place in enumerate(alike)
-        for (run, launch, heat), record in _limits(results, place).items()
+        (f"{record.run} {_without_arm(record)}", record.launch, record.heat): record
+        for record in results.by_metric.get("limits", [])
+        if machine_of(record.case) == machine_of(conditions)
     }
     if not found:
         return None
@@ -89,6 +88,10 @@ def limits(results: Results, conditions: Conditions) -> Machine | None:
 def machine_of(conditions: Conditions) -> tuple[str, str, int]:
     """What a machine's own limits depend on."""
     return conditions["dtype"], conditions["device"], conditions["threads"]
+
+
+def _without_arm(record: Record) -> str:
+    return str(sorted((key, value) for key, value in record.case.items() if key not in ARM_FIELDS))
 
 
 def _limits(results: Results, conditions: Conditions) -> dict[Place, Record]:

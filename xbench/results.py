@@ -74,6 +74,15 @@ class Results:
             places.setdefault((_hashable(record.case), record.case["arm"], record.metric), []).append(record)
         return places
 
+    @cached_property
+    def by_metric(self) -> dict[str, list[Record]]:
+        """The records that have a figure, by metric."""
+        found: dict[str, list[Record]] = {}
+        for record in self._measured:
+            if record.samples:
+                found.setdefault(record.metric, []).append(record)
+        return found
+
     @property
     def metrics(self) -> list[str]:
         """Names of the metrics that occur and are figures for tables, in the order of ``METRICS``.
@@ -102,7 +111,7 @@ class Results:
         """The metric that speaks for memory there: the measured peak if any arm has it, else the predicted one."""
         return next((m for m in MEMORY if any(self.measured(conditions, arm, m) for arm in self.arms)), None)
 
-    @property
+    @cached_property
     def control(self) -> str | None:
         """Label of the control arm, if the run had one."""
         return next((r.case["arm"] for r in self._measured if r.case["control"]), None)

@@ -154,6 +154,17 @@ def read_run(run: str | Path) -> "Results":
     return Results(records)
 
 
+def question_of(run: str | Path, results: "Results") -> str:
+    """What a run was asked: as it recorded, else by the title of its report, else the name of its study, or names.
+
+    Args:
+        run: as for ``run_folder``.
+        results: what ``read_run`` gives for it.
+    """
+    recorded = (results.overhead or {}).get("question", "")
+    return recorded or _question(run_folder(run)) or _studies(results.records)
+
+
 def load(*paths: str | Path) -> "pd.DataFrame":
     """The figures of any number of runs as one tidy table: ``xbench.load().query("metric == 'throughput'")``.
 

@@ -1,5 +1,6 @@
-"""Verbs about runs that are done: show."""
+"""Verbs about runs that are done: show, report."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,3 +28,21 @@ def show(
             show_results(results, run_folder(name), console)
         else:
             console.print(foreign_table(results.records))
+
+
+@app.command(epilog="Exit code: 0 written · 2 no such run, or the page cannot be written.")
+def report(
+    runs: Annotated[list[str], typer.Argument(help="Folders of runs, or their names in results/runs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("report.html"),
+) -> None:
+    """Writes runs as one web page to send: the answer in words, charts to look into, tables to sort.
+
+    The page is a single file that works without a network. Several runs are sections of it; figures are never compared
+    across runs. Example:
+
+        xbench report results/reports/resolution -o resolution.html
+    """
+    from xbench.report.page import write_page
+
+    write_page(runs, out)
+    output().print(f"The page: {out}", soft_wrap=True, markup=False, highlight=False)

@@ -7,7 +7,7 @@ from xbench.errors import UserError
 from xbench.report.markdown import markdown_report
 from xbench.report.plots import save_plots
 from xbench.results import Results
-from xbench.runs import find_runs, read_run, run_folder
+from xbench.runs import question_of, read_run, run_folder
 from xbench.study import PLOTS
 
 
@@ -39,11 +39,10 @@ def remake_report(run: str | Path, question: str = "", plots: Sequence[str] = ()
         UserError: there is no such run, or its folder cannot be written.
     """
     folder, results = run_folder(run), read_run(run)
-    (info,) = find_runs(folder)
-    recorded = results.overhead or {}
-    question = question or recorded.get("question") or info.question or info.study
+    question = question or question_of(run, results)
+    command = (results.overhead or {}).get("command", "")
     drawn = [name for name in PLOTS if (folder / "plots" / f"{name}.png").exists()]
     try:
-        return write_report(results, question, recorded.get("command", ""), plots or drawn or PLOTS, folder)
+        return write_report(results, question, command, plots or drawn or PLOTS, folder)
     except OSError as error:
         raise UserError(f"cannot write the report to {folder}: {error.strerror}.") from error

@@ -13,46 +13,11 @@ from xbench.report.meaning_tables import (
     machine_lines,
     share_grids,
 )
-from xbench.report.numbers import show_seconds
 from xbench.report.pivot import pivot_grids
+from xbench.report.protocol import GROWTH, OVERTAKING, PROTOCOL, circumstances, explanations
 from xbench.report.tables import Grid, markdown_table, result_grids
 from xbench.report.wording import is_brief
 from xbench.results import Results
-
-PROTOCOL = """\
-Every launch starts a fresh process per arm; within a launch the arms take turns in random order, one short block each.
-A ratio is the median of the paired log-ratios of a launch (for device time, the ratio of the launch's medians); its
-interval (95 %, Student's t) is over launches. MACs and peak memory are exact, the latter from a process of its own.
-FLOPs = 2 × MACs. 1 MiB = 2²⁰ bytes."""
-
-# What else to know of a metric, where it was measured.
-EXPLAINED = {
-    "predicted_memory": """\
-Predicted memory is found on paper: the tensors of a step are followed on the meta device, from where they are made to
-where the last use ends. It is a lower bound, because the scratch memory of kernels does not show there.""",
-    "max_batch": """\
-The largest batch is found by trying: the largest whose measured peak memory stays within the limit.""",
-    "forward_time": """\
-A training step is a forward pass with its loss, a backward pass and a step of the optimizer. Throughput in training
-is that of the whole step; its parts are timed in the same blocks.""",
-    "breakdown": """\
-The time by component is that of an instrumented forward pass in eager mode: a module's time is its own, without that of
-the modules inside it. What the instruments themselves take makes it longer than the time that throughput tells.""",
-    "top1": """\
-Accuracy is top-1 on test images that no arm was trained or chosen on, as a mean over seeds with a t interval (95 %).
-Differences are in points, seed by seed: the two arms of a pair had the same start and the same pixels.""",
-    "limits": """\
-The machine's limits are measured in the same run: multiply–accumulates per second of a large matrix product, bytes per
-second of a large copy. The roof at an intensity, in MACs per byte, is the smaller of the first and intensity × the
-second. Bytes are those that the operations would move if each went to memory and back, so an arm whose bytes stay in a
-cache can stand above it. A compiled arm has no place under it: what is fused moves fewer bytes than are counted.""",
-}
-GROWTH = """\
-A figure grows as N to this power, 95 % interval in brackets: among the largest sizes where four or more are within a
-factor of 16 of N, else between the two largest; "bends" where no single power describes them. The stated power is that
-of the attention alone for large N; all else in a model is linear."""
-OVERTAKING = """\
-Between the two measured sizes in the last column: at each, one of the two arms is shown to be the faster."""
 
 BEHIND = ("breakdown", "roofline", "scaling", "memory_scaling", "learning")  # plots that are not beside the figures
 
@@ -80,9 +45,8 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
     parts += _section("What was learnt, and how", fair, [], links, ["learning"])
     parts += _section("Do the counters agree", "", cost_grids(results, results.conditions), links, [])
     parts += ["\n## How the figures were taken\n", PROTOCOL]
-    measured = {record.metric for record in results.records}
-    parts += [f"\n{text}" for name, text in EXPLAINED.items() if name in measured]
-    parts += ["", *_provenance(results)]
+    parts += [f"\n{text}" for text in explanations(results)]
+    parts += ["", *(f"- {name}: {text}" for name, text in circumstances(results))]
     if command:
         parts += ["\n## Again\n", f"```\n{command}\n```"]
     return "\n".join(parts) + "\n"
@@ -101,21 +65,3 @@ def _tables(grids: Iterable[Grid]) -> list[str]:
     for grid in grids:
         parts += [f"\n**{grid.title}**\n", markdown_table(grid), *(f"\n{note}" for note in grid.notes)]
     return parts
-
-
-def _provenance(results: Results) -> list[str]:
-    """What the figures were taken on and with; where that changed on the way, all of it."""
-    facts: dict[str, dict[str, None]] = {}
-    for record in results.records:
-        for name, value in {**record.machine, **record.versions, "commit": record.commit}.items():
-            if value:
-                facts.setdefault(name, {})[str(value)] = None
-    lines = [f"- {name}: {', '.join(values)}" for name, values in facts.items()]
-    if times := sorted(record.time for record in results.records if record.time):
-        lines.append(f"- measured: {' to '.join(dict.fromkeys([times[0], times[-1]]))}")
-    if spent := results.overhead:
-        lines.append(
-            f"- time: {show_seconds(spent['total_seconds'])} in all, {show_seconds(spent['model_seconds'])} running "
-            f"models, {show_seconds(spent['start_seconds'])} starting processes, {spent['share']:.1%} neither"
-        )
-    return lines

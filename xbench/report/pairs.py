@@ -18,7 +18,7 @@ MOST_BESIDE = 2  # arms that the fastest evaluation of a function is compared wi
 
 def pair_sentences(results: Results, conditions: Conditions) -> list[str]:
     """A sentence for each arm against the reference."""
-    where = _where(results, conditions)
+    where = opening(results, conditions)
     return [where + _pair(results, conditions, arm) for arm in results.arms if arm != results.against]
 
 
@@ -27,7 +27,7 @@ def summary(results: Results, conditions: Conditions) -> str:
     others = [arm for arm in results.arms if arm != results.against]
     parts = _standings(results, conditions, others) if results.speed_metric_at(conditions) else []
     parts += [text for metric in (*MEMORY, "macs") if (text := _extremes(results, conditions, others, metric))]
-    where = _where(results, conditions).removesuffix(", ")
+    where = opening(results, conditions).removesuffix(", ")
     return f"{where}, against {results.against}: {'; '.join(parts) or 'nothing was measured'}."
 
 
@@ -51,7 +51,7 @@ def strength(results: Results, conditions: Conditions) -> list[str]:
         ahead = sorted(others, key=lambda arm: others[arm].value, reverse=True)[:MOST_BESIDE]
         control = results.control_ratio(conditions)
         parts = [_fastest(one), *(_beside(arm, others[arm], one.fastest, control) for arm in ahead)]
-        sentences.append(_where(results, conditions) + "; ".join(parts) + ".")
+        sentences.append(opening(results, conditions) + "; ".join(parts) + ".")
     return sentences
 
 
@@ -90,7 +90,8 @@ def why_a_look(results: Results, conditions: Conditions) -> str:
     return ", ".join(reasons)
 
 
-def _where(results: Results, conditions: Conditions) -> str:
+def opening(results: Results, conditions: Conditions) -> str:
+    """How a sentence about these conditions begins: "At 512 px, ", and that it is a look where it is no claim."""
     look = why_a_look(results, conditions)
     return f"{f'A look ({look}): at' if look else 'At'} {describe(conditions, results)}, "
 

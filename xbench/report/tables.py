@@ -115,9 +115,8 @@ def result_grids(results: Results) -> list[Grid]:
 
 
 def _result_grids(results: Results, places: list[Conditions], arms: list[str]) -> list[Grid]:
-    asked = [name for name in results.metrics if name in COLUMNS]
-    measured = [name for name in asked if any(results.cell(place, arm, name) for place in places for arm in arms)]
-    columns = [column for name in measured for column in COLUMNS[name] if _wanted(column, results)]
+    columns = figure_columns(results, places, arms)
+    measured = list(dict.fromkeys(column.metric for column in columns))
 
     def row(place: Conditions, arm: str) -> list[str] | str | None:
         cells = {name: results.cell(place, arm, name) for name in measured}
@@ -126,10 +125,9 @@ def _result_grids(results: Results, places: list[Conditions], arms: list[str]) -
         failed = next((cell for cell in cells.values() if cell and cell.status != "ok"), None)
         if failed and not any(cell and cell.figure for cell in cells.values()):
             return f"{failed.status}: {failed.reason}"
-        return [_text(results, place, arm, column, cells[column.metric]) for column in columns]
+        return [cell_text(results, place, arm, column, cells[column.metric]) for column in columns]
 
-    alone = places[0]["level"] == "op"
-    heads = ["seq/s" if alone and column.head == "img/s" else column.head for column in columns]
+    heads = [column_head(column, places) for column in columns]
     return make_grids(places, arms, heads, row, together=len(results.conditions) > FEW, marked=results.marked)
 
 
@@ -141,6 +139,19 @@ class Column:
     head: str
     show: Callable[[Estimate], str]
     is_ratio: bool = False
+
+
+def figure_columns(results: Results, places: Sequence[Conditions], arms: Sequence[str]) -> list[Column]:
+    """The columns that have something to show for any of these places and arms."""
+    asked = [name for name in results.metrics if name in COLUMNS]
+    measured = [name for name in asked if any(results.cell(place, arm, name) for place in places for arm in arms)]
+    return [column for name in measured for column in COLUMNS[name] if _wanted(column, results)]
+
+
+def column_head(column: Column, places: Sequence[Conditions]) -> str:
+    """Its head over these places: an attention alone sees sequences, not images."""
+    alone = all(place["level"] == "op" for place in places)
+    return "seq/s" if alone and column.head == "img/s" else column.head
 
 
 # Heads of columns that a narrow terminal does without, the first to go first; report.md has them all.
@@ -194,7 +205,8 @@ def _wanted(column: Column, results: Results) -> bool:
     return not column.is_ratio or (len(results.arms) > 1 and not repeats)
 
 
-def _text(results: Results, conditions: Conditions, arm: str, column: Column, cell: Cell | None) -> str:
+def cell_text(results: Results, conditions: Conditions, arm: str, column: Column, cell: Cell | None) -> str:
+    """What stands in a cell: a figure, a ratio, why there is none, or nothing where it was not asked for."""
     if cell is None:
         return ""
     if cell.figure is None:

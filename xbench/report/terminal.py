@@ -3,6 +3,7 @@
 The rest is in report.md: long tables, where the time goes, how it grows, how the counters agree.
 """
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -43,6 +44,7 @@ def show(results: Results, folder: Path, console: Console) -> None:
     if brief:
         console.print(Text("All figures, intervals and exponents: report.md"))
     console.print(Text(f"Records, report.md and plots: {folder}"), soft_wrap=True)
+    console.print(Text(f"A page to send: xbench report {shlex.quote(str(folder))}"), soft_wrap=True)
 
 
 def show_grid(grid: Grid, console: Console) -> None:
