@@ -38,6 +38,9 @@ function sortable(table) {
   });
 }
 
+/** What compares a cell with the reference arm's: a multiple, or of accuracy a difference in points. */
+const compared = (cell) => cell?.times ?? cell?.points;
+
 /** The table of all figures: the first rows at once, more when asked for, a command behind each. */
 function figuresTable(run, holder, shown) {
   const conditions = dimensionsOf(run).filter((one) => !["tokens", "arm"].includes(one.key));
@@ -47,8 +50,8 @@ function figuresTable(run, holder, shown) {
     ...run.columns.map((one) => {
       const cell = (row) => row.cells[one.metric];
       return {
-        ...one, figure: true, cell, key: (row) => (one.ratio ? cell(row)?.times?.value : cell(row)?.value) ?? null,
-        text: (row) => (one.ratio ? cell(row)?.times?.text : cell(row)?.text) ?? "",
+        ...one, figure: true, cell, key: (row) => (one.ratio ? compared(cell(row))?.value : cell(row)?.value) ?? null,
+        text: (row) => (one.ratio ? compared(cell(row))?.text : cell(row)?.text) ?? "",
       };
     }),
   ];
