@@ -5,8 +5,8 @@ it was killed is gone on with by the next run into the same folder.
 """
 
 import selectors
-import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,79 +32,78 @@ class Trainings:
         self._bench = bench
         self._folder = folder
         self._at_once = at_once
-        self._began = time.monotonic()
+        self._running: dict[ChildProcess, tuple[Case, int]] = {}
+        self._lost: set[Case] = set()
 
-    def run(self, cases: Iterable[Case]) -> None:
+    def run(self, cases: Sequence[Case]) -> None:
         """Trains what has no record yet, and keeps a record of each as it ends."""
         book = self._bench.book
-        seeds = range(book.study.seeds)
-        found = list(cases)
-        waiting = [(case, seed) for seed in seeds for case in found if seed in book.missing_seeds(case)]
-        lost: set[Case] = set()
-        running: dict[ChildProcess, tuple[Case, int]] = {}
-        with selectors.DefaultSelector() as selector:
-            try:
-                while waiting or running:
-                    while waiting and len(running) < self._at_once:
-                        case, seed = waiting.pop(0)
-                        if case in lost:
-                            continue
-                        with self._bench.clock.counting("start"):
-                            self._start(case, seed, running, selector)
-                    with self._bench.clock.counting("model"):
-                        ready = selector.select(timeout=self._bench.turn_seconds + START_SECONDS)
-                    # Where none spoke in all that time, each is given up.
-                    for process in [key.data for key, _ in ready] or list(running):
-                        case, seed = running[process]
-                        try:
-                            ended = self._hear(process, case, seed)
-                        except ArmError as end:
-                            ended = True
-                            self._keep(case, seed, [], {}, end)
-                            # Its other seeds would end in the same way.
-                            if end.status in ("unsupported", "oom"):
-                                lost.add(case)
-                        if ended:
-                            selector.unregister(process)
-                            process.stop()
-                            del running[process]
-            finally:
-                for process in running:
-                    process.stop()
+        waiting = deque(
+            (case, seed) for seed in range(book.study.seeds) for case in cases if seed in book.missing_seeds(case)
+        )
+        try:
+            while waiting or self._running:
+                while waiting and len(self._running) < self._at_once:
+                    self._start(*waiting.popleft())
+                for process in self._speaking():
+                    self._listen(process)
+        finally:
+            for process in self._running:
+                process.stop()
 
-    def _start(
-        self, case: Case, seed: int, running: dict[ChildProcess, tuple[Case, int]], selector: selectors.BaseSelector
-    ) -> None:
+    def _start(self, case: Case, seed: int) -> None:
+        if case in self._lost:
+            return
         job = self._bench.book.study.job(case, seed)
         self._bench.observer.doing(case, f"training with seed {seed}")
+        environment = worker_environment(job.device, job.threads, self._bench.memory_limit // self._at_once)
         try:
-            environment = worker_environment(job.device, job.threads, self._bench.memory_limit // self._at_once)
-            process = ChildProcess("xbench.training", environment)
-            process.say(job=job.as_dict(), folder=str(self._place(case, job)))
+            with self._bench.clock.counting("start"):
+                process = ChildProcess("xbench.training", environment)
+                process.say(job=job.as_dict(), folder=str(self._place(case, job)))
         except ArmError as end:
             self._keep(case, seed, [], {}, end)
-            return
-        running[process] = (case, seed)
-        selector.register(process, selectors.EVENT_READ, data=process)
+        else:
+            self._running[process] = (case, seed)
+
+    def _speaking(self) -> list[ChildProcess]:
+        """Those that have something to say, waited for; all of them where none has spoken for so long."""
+        with selectors.DefaultSelector() as selector:
+            for process in self._running:
+                selector.register(process, selectors.EVENT_READ, data=process)
+            with self._bench.clock.counting("model"):
+                ready = selector.select(timeout=self._bench.turn_seconds + START_SECONDS)
+        return [key.data for key, _ in ready] or list(self._running)
+
+    def _listen(self, process: ChildProcess) -> None:
+        """Takes in what a process has said, and ends it with its result or its failure."""
+        case, seed = self._running[process]
+        try:
+            result = self._result(process, case, seed)
+            if result is None:
+                return
+            self._keep(case, seed, [result["top1"]], {key: result[key] for key in KEPT})
+        except ArmError as end:
+            self._keep(case, seed, [], {}, end)
+            # Its other seeds would end in the same way.
+            if end.status in ("unsupported", "oom"):
+                self._lost.add(case)
+        process.stop()
+        del self._running[process]
+
+    def _result(self, process: ChildProcess, case: Case, seed: int) -> dict[str, Any] | None:
+        while True:
+            heard = process.hear(self._bench.turn_seconds)
+            if "step" in heard:
+                self._bench.observer.learning(case, seed, heard["step"])
+            if "result" in heard or not process.pending:
+                return heard.get("result")
 
     def _place(self, case: Case, job: Job) -> Path:
         """By what was asked and by the code that does it: nothing is gone on with that another code began."""
         readable = "".join(letter if letter.isalnum() else "-" for letter in job.name)
         size = "x".join(map(str, job.img_size))
         return self._folder / f"{readable}-{size}-p{job.patch_size}-seed{job.seed}-{self._bench.book.key(case, 'top1')}"
-
-    def _hear(self, process: ChildProcess, case: Case, seed: int) -> bool:
-        """Takes in what the process has said; True once it has given its result."""
-        while True:
-            heard = process.hear(self._bench.turn_seconds)
-            if "result" in heard:
-                result = heard["result"]
-                self._keep(case, seed, [result["top1"]], {key: result[key] for key in KEPT})
-                return True
-            if "step" in heard:
-                self._bench.observer.learning(case, seed, heard["step"])
-            if not process.pending:
-                return False
 
     def _keep(
         self, case: Case, seed: int, samples: list[float], detail: dict[str, Any], end: ArmError | None = None
