@@ -40,6 +40,8 @@ def worker_environment(case: Case, memory_limit: int) -> dict[str, str]:
     limit = {"XBENCH_MEMORY_LIMIT": str(memory_limit)} if case.device == "cpu" else {}
     quiet = {"KINETO_LOG_LEVEL": "6", "TORCH_CPP_LOG_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    if case.arm.checkout:
+        inherited = case.arm.checkout.environment(inherited)
     return {**inherited, **PROCESS_POLICY, **threads, **limit, **quiet}
 
 
@@ -53,10 +55,12 @@ class ArmProcess:
         self.case = case
         self.time_limit = time_limit
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by stop()
+        checkout = case.arm.checkout
         # -P: a file in the user's folder must not hide a library.
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "xbench.worker"],
+                [checkout.python if checkout else sys.executable, "-P", "-m", "xbench.worker"],
+                cwd=checkout.folder if checkout else None,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.text import Text
 
-from xbench.cli import attentions, measure, runs
+from xbench.cli import attentions, gate, measure, runs
 from xbench.cli.app import EXIT_USER, app, progress
 from xbench.errors import UserError
 
-__all__ = ["app", "attentions", "main", "measure", "runs"]
+__all__ = ["app", "attentions", "gate", "main", "measure", "runs"]
 
 
 def _terminate(*_: Any) -> None:
