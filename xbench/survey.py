@@ -12,7 +12,7 @@ from xbench.study import Case
 
 
 class Surveyor:
-    """Answers for any case, by a worker for each checkout. One that dies takes only the case it was asked about."""
+    """Answers for any case, by a worker for each checkout. One that dies takes only the case asked about with it."""
 
     def __init__(self, bench: Bench):
         self._bench = bench
