@@ -126,8 +126,8 @@ def unlike(one: Record, other: Record) -> list[str]:
     if how != "static":
         found += _differences(one.machine, other.machine, {*one.machine, *other.machine} - {*PROVENANCE})
         # As JSON, because a record that was read has lists for tuples.
-        policies = [json.loads(json.dumps(record.policy)) for record in (one, other)]
-        found += _differences(*policies, {*one.policy, *other.policy})
+        before, after = (json.loads(json.dumps(record.policy)) for record in (one, other))
+        found += _differences(before, after, {*before, *after})
     return found
 
 

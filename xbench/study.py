@@ -162,13 +162,16 @@ class Study:
 
     def at(self, conditions: dict[str, Any]) -> "Study":
         """The study of one of its comparison groups."""
-        axes = {"level": "level", "direction": "direction", "patch": "patch_size", "batch": "batch"}
-        axes |= {"dtype": "dtype", "threads": "threads"}
         return replace(
             self,
-            **{axis: (conditions[key],) for axis, key in axes.items()},
+            level=(conditions["level"],),
+            direction=(conditions["direction"],),
             res=(tuple(conditions["img_size"]),) if conditions["img_size"] else (),
             tokens=(conditions["tokens"],) if conditions["tokens"] else (),
+            patch=(conditions["patch_size"],),
+            batch=(conditions["batch"],),
+            dtype=(conditions["dtype"],),
+            threads=(conditions["threads"],),
         )
 
     def metrics_of(self, case: Case) -> tuple[str, ...]:

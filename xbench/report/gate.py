@@ -9,7 +9,7 @@ from rich.text import Text
 
 from xbench.gate.finding import SEVEREST, Check, Finding
 from xbench.metrics import METRICS
-from xbench.report.conditions import conditions_line
+from xbench.report.conditions import alike, conditions_line, in_words
 from xbench.report.numbers import show_count, show_estimate, show_interval, show_mib
 from xbench.report.tables import Grid, markdown_table
 from xbench.statistics import Estimate
@@ -17,7 +17,8 @@ from xbench.statistics import Estimate
 MARKER = "<!-- xbench check -->"  # by which a comment is found again
 STYLES = {"FAIL": "bold red", "INCONCLUSIVE": "yellow", "PASS": "green"}
 PASSING = 40  # rows that pass and are shown on a terminal
-HEADS = ["", "arm", "where", "metric", "before", "now", "times as long"]
+NAMES = ["arm", "where", "metric"]
+HEADS = [*NAMES, "before", "now", "times as long"]
 
 
 def headline(check: Check) -> str:
@@ -31,14 +32,11 @@ def headline(check: Check) -> str:
 
 def show_check(check: Check, console: Console) -> None:
     """Prints the findings as a table, the reasons, and the verdict."""
-    left_out = len(check.of("PASS")) - PASSING
     rows = [finding for verdict in SEVEREST for finding in check.of(verdict)]
-    show_findings(rows[: len(rows) - left_out] if left_out > 0 else rows, console)
-    if left_out > 0:
+    left_out = max(0, len(check.of("PASS")) - PASSING)
+    show_findings(rows[: len(rows) - left_out], console)
+    if left_out:
         console.print(f"… and {left_out} more that pass", highlight=False)
-    for verdict in SEVEREST:
-        for reason, findings in _by_reason(check.of(verdict)).items():
-            console.print(Text(f"{verdict}: {_who(findings)}: {reason}", style=STYLES[verdict]), soft_wrap=True)
     console.print(Text(headline(check), style=STYLES[check.verdict]))
     if check.of("FAIL"):
         console.print(Text(check.hint), soft_wrap=True)
@@ -48,39 +46,58 @@ def show_difference(findings: Sequence[Finding], console: Console) -> bool:
     """Prints what a new baseline would change; False where that is nothing."""
     different = [finding for finding in findings if finding.verdict != "PASS"]
     console.print(f"{len(findings) - len(different)} figures are as before.", highlight=False)
-    show_findings(different, console)
-    for reason, found in _by_reason(different).items():
-        console.print(Text(f"{_who(found)}: {reason}"), soft_wrap=True)
+    show_findings(different, console, verdicts=False)
     return bool(different)
 
 
-def show_findings(findings: Sequence[Finding], console: Console) -> None:
-    """Prints a row per finding. Texts are literal, never markup."""
+def show_findings(findings: Sequence[Finding], console: Console, *, verdicts: bool = True) -> None:
+    """Prints a row per finding, then the reasons. Texts are literal, never markup."""
     if not findings:
         return
+    same = _alike(findings)
+    console.print(Text(_common(findings, same), style="bold"))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for i, head in enumerate(HEADS):
-        table.add_column(head, justify="left" if i < 4 else "right", overflow="fold")
+    if verdicts:
+        table.add_column("")
+    for head in HEADS:
+        table.add_column(head, justify="left" if head in NAMES else "right", overflow="fold")
     for finding in findings:
-        table.add_row(Text(finding.verdict, style=STYLES[finding.verdict]), *map(Text, _cells(finding)))
+        verdict = [Text(finding.verdict, style=STYLES[finding.verdict])] if verdicts else []
+        table.add_row(*verdict, *map(Text, _cells(finding, same)))
     console.print(table)
+    for reason, found in _by_reason(findings).items():
+        said = f"{found[0].verdict}: " if verdicts else ""
+        style = STYLES[found[0].verdict] if verdicts else ""
+        console.print(Text(f"{said}{_who(found, same)}: {reason}", style=style), soft_wrap=True)
 
 
 def markdown_check(check: Check) -> str:
     """For the summary of a job or a comment. Names of plug-ins and reasons are escaped."""
+    same = _alike(check.findings)
     parts = [MARKER, f"### xbench check: {check.verdict}", "", _literal(headline(check)), ""]
+    parts += [_literal(_common(check.findings, same)), ""] if check.findings else []
     for verdict in SEVEREST:
         findings = check.of(verdict)
         if not findings:
             continue
         reasons = _by_reason(findings)
-        lines = [f"- {_literal(_who(found))}: {_literal(reason)}" for reason, found in reasons.items()]
-        table = markdown_table(Grid("", HEADS[1:], [[*map(_literal, _cells(finding))] for finding in findings], {}))
+        lines = [f"- {_literal(_who(found, same))}: {_literal(reason)}" for reason, found in reasons.items()]
+        rows = [[*map(_literal, _cells(finding, same))] for finding in findings]
+        body = [*lines, "", markdown_table(Grid("", HEADS, rows, {}, names=len(NAMES))), ""]
         if verdict == "FAIL":
-            parts += [*lines, "", _literal(check.hint), "", table, ""]
+            parts += [*body, _literal(check.hint), ""]
         else:
-            parts += [f"<details><summary>{len(findings)} {verdict}</summary>", "", *lines, "", table, "", "</details>"]
-    return "\n".join(parts) + "\n"
+            parts += [f"<details><summary>{len(findings)} {verdict}</summary>", "", *body, "</details>", ""]
+    return "\n".join(parts)
+
+
+def _alike(findings: Sequence[Finding]) -> set[str]:
+    return alike([finding.place.conditions for finding in findings])
+
+
+def _common(findings: Sequence[Finding], same: set[str]) -> str:
+    """The conditions that all of them share."""
+    return conditions_line(findings[0].place.conditions, but={*in_words(findings[0].place.conditions)} - same)
 
 
 def _literal(text: str) -> str:
@@ -90,13 +107,16 @@ def _literal(text: str) -> str:
     return " ".join(text.split())
 
 
-def _cells(finding: Finding) -> list[str]:
+def _cells(finding: Finding, same: set[str]) -> list[str]:
     place = finding.place
     changed = bool(finding.before and finding.now and finding.before != finding.now)
     before, now = (_figure(side, place.metric, changed) for side in (finding.before, finding.now))
     times = show_interval(finding.times) if finding.times else ""
-    where = conditions_line(place.conditions) if place.conditions else ""
-    return [place.arm, where, METRICS[place.metric].label, before, now, times]
+    return [place.arm, conditions_line(place.conditions, but=same), _metric(finding), before, now, times]
+
+
+def _metric(finding: Finding) -> str:
+    return finding.place.metric.replace("_", " ")
 
 
 def _figure(figure: Estimate | None, metric: str, changed: bool) -> str:
@@ -119,9 +139,9 @@ def _by_reason(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
     return found
 
 
-def _who(findings: Sequence[Finding]) -> str:
+def _who(findings: Sequence[Finding], same: set[str]) -> str:
     """One by its name; several of one reason by their number."""
     if len(findings) > 1:
         return f"{len(findings)} figures"
     place = findings[0].place
-    return f"{METRICS[place.metric].label} of {place.arm}, {conditions_line(place.conditions)}"
+    return f"{_metric(findings[0])} of {place.arm} at {conditions_line(place.conditions, but=same)}"
