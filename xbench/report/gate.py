@@ -59,11 +59,12 @@ def show_findings(findings: Sequence[Finding], console: Console, *, verdicts: bo
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     if verdicts:
         table.add_column("")
-    for head in HEADS:
+    heads = HEADS if any(finding.times for finding in findings) else HEADS[:-1]
+    for head in heads:
         table.add_column(head, justify="left" if head in NAMES else "right", overflow="fold")
     for finding in findings:
         verdict = [Text(finding.verdict, style=STYLES[finding.verdict])] if verdicts else []
-        table.add_row(*verdict, *map(Text, _cells(finding, same)))
+        table.add_row(*verdict, *map(Text, _cells(finding, same)[: len(heads)]))
     console.print(table)
     for reason, found in _by_reason(findings).items():
         said = f"{found[0].verdict}: " if verdicts else ""
