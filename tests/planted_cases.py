@@ -116,7 +116,7 @@ def run_trial(plant: Plant) -> dict:
         file.write_text(code.replace(plant.place, text + plant.place), encoding="utf-8")
         git("-c", "user.name=x", "-c", "user.email=x@x", "commit", "--quiet", "--allow-empty", "-am", "plant", at=clone)
         (clone / "planted.toml").write_text(plant.study, encoding="utf-8")
-        began = time.monotonic()
+        began, load = time.monotonic(), os.getloadavg()[0]
         command = [sys.executable, "-P", "-m", "xbench", "check", "planted.toml", "--against", "HEAD~1"]
         done = subprocess.run(
             [*command, "--json", "check.json"], cwd=clone, env=environment(clone), capture_output=True, text=True
@@ -137,6 +137,7 @@ def run_trial(plant: Plant) -> dict:
         "also": sorted({one["metric"] for one in others}),
         "exit": done.returncode,
         "seconds": round(seconds, 1),
+        "load": round(load, 1),
     }
 
 
@@ -149,6 +150,7 @@ def units_of_work(clone: Path) -> int:
 
 
 def measure_units() -> None:
+    """Tries the block with so much work before it, until that makes a tenth."""
     import torch
 
     from xbench.request import make_study
@@ -156,19 +158,21 @@ def measure_units() -> None:
 
     case = next(make_study(["xfa"], [128], level=["block"], size="xxs", threads=[1]).cases())
     step = Subject(case, []).step()
-    namespace = {"torch": torch}
-    work = compile(WORK, "work", "eval")
+    exec(f"def work(units):\n{EXTRA_WORK.format(units='units', work=WORK)}", {"torch": torch}, names := {})
 
-    def seconds(run, times):
+    def seconds(units):
         began = time.perf_counter()
-        with torch.inference_mode():
-            for _ in range(times):
-                run()
-        return (time.perf_counter() - began) / times
+        for _ in range(10):
+            with torch.inference_mode():
+                names["work"](units)
+            step()
+        return time.perf_counter() - began
 
-    pairs = [(seconds(step, 10), seconds(lambda: eval(work, namespace), 200)) for _ in range(60)][10:]
-    whole, unit = (statistics.median(side) for side in zip(*pairs, strict=True))
-    print(round(SLOWER * whole / unit))
+    units = 10
+    for _ in range(3):
+        ratios = [seconds(units) / seconds(0) for _ in range(150)]
+        units = max(1, round(units * SLOWER / max(0.02, statistics.median(ratios[10:]) - 1)))
+    print(units)
 
 
 def environment(clone: Path) -> dict[str, str]:
@@ -198,20 +202,31 @@ def report(done: Sequence[dict]) -> str:
             first = [one["times"][0] for one in trials if one["times"]]
             spread = f"{statistics.mean(first):.3f}, {min(first):.3f} to {max(first):.3f}" if first else ""
             expected = f"{plant.least:.0%} to {plant.most:.0%}" if plant.least != plant.most else "always"
-            seconds = f"{statistics.median(one['seconds'] for one in trials):.0f}"
+            seconds, load = (statistics.median(one[key] for one in trials) for key in ("seconds", "load"))
             holds = "yes" if met(plant, trials) else "no"
-            rows.append([plant.name, str(len(trials)), *map(str, counts), expected, holds, spread, seconds])
+            rows.append(
+                [
+                    plant.name,
+                    str(len(trials)),
+                    *map(str, counts),
+                    expected,
+                    holds,
+                    spread,
+                    f"{seconds:.0f}",
+                    f"{load:.1f}",
+                ]
+            )
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return TEXT.format(table=table, timed=TIMED, exact=EXACT)
 
 
-HEADS = ["planted", "checks", "FAIL", "INCONCLUSIVE", "PASS", "to fail", "holds", "times as long", "s a check"]
+HEADS = ["planted", "checks", "FAIL", "INCONCLUSIVE", "PASS", "to fail", "holds", "times as long", "s a check", "load"]
 TEXT = """\
 # Does the gate find what is planted, and nothing else?
 
 `python tests/planted_cases.py` commits a change into a clone of this repository and runs
-`xbench check --against HEAD~1` there, as a user would. A verdict is that on the metric which is to tell; "times as
-long" is the mean of the first runs and their range.
+`xbench check --against HEAD~1` there, as a user would. A verdict is that on the metric which is to tell; "times as long" is the mean of the first runs and their range, "load" what else the
+machine was doing when a check began (load average, median).
 
 {table}
 

@@ -8,15 +8,16 @@ import pytest
 from xbench.gate.slowdown import decide, paired, unpaired
 
 EFFECT = 0.05
-LAUNCHES, ROUNDS = 6, 40
+ROUNDS = 40
 LAUNCH_NOISE, ROUND_NOISE = 0.012, 0.05  # of a log-ratio; the first stays however many rounds there are
 
 
 class Machine:
     """Makes launches of two arms that take turns: it drifts by tens of percent, and now and then a launch is off."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, launches=6):
         self._random = np.random.default_rng(seed)
+        self._launches = launches
 
     def run(self, slower, cells=1):
         """By cell, the slow-down that a run shows of something that takes ``slower`` times as long."""
@@ -25,7 +26,7 @@ class Machine:
     def _sides(self, slower):
         normal = self._random.normal
         before, now = {}, {}
-        for launch in range(LAUNCHES):
+        for launch in range(self._launches):
             drift = normal(0, 0.2) + normal(0, 0.02, ROUNDS).cumsum()
             off = normal(0, 0.04) if self._random.random() < 0.05 else 0.0
             ratio = math.log(slower) + normal(0, LAUNCH_NOISE) + off
@@ -51,6 +52,14 @@ def test_equals_pass_and_a_tenth_more_is_found(slower, least, most):
     assert least <= checks.count("FAIL") / len(checks) <= most
     if slower <= 1:
         assert checks.count("PASS") > 0.9 * len(checks), "the rule is not merely silent"
+
+
+def test_three_launches_miss_more_and_cry_wolf_no_more():
+    machine = Machine(seed=5, launches=3)
+    assert [machine.verdicts(1.0)[0] for _ in range(300)].count("FAIL") == 0
+    assert [machine.verdicts(1 + EFFECT)[0] for _ in range(300)].count("FAIL") <= 2
+    found = [machine.verdicts(1.10)[0] for _ in range(300)].count("FAIL")
+    assert 30 < found < 200, "six launches are worth their time"
 
 
 def test_just_what_is_allowed_fails_no_more_often_than_it_may_also_among_many_cells():
