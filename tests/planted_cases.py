@@ -225,8 +225,9 @@ TEXT = """\
 # Does the gate find what is planted, and nothing else?
 
 `python tests/planted_cases.py` commits a change into a clone of this repository and runs
-`xbench check --against HEAD~1` there, as a user would. A verdict is that on the metric which is to tell; "times as long" is the mean of the first runs and their range, "load" what else the
-machine was doing when a check began (load average, median).
+`xbench check --against HEAD~1` there, as a user would. A verdict is that on the metric which is to tell; "times as
+long" is the mean of the first runs and their range, "load" what else the machine was doing when a check began (load
+average, median).
 
 {table}
 
