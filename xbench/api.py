@@ -1,7 +1,6 @@
 """From Python what the command line does: ``xbench.compare(attn=["xfa", "mhsa"], res=[1024])``."""
 
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from xbench.report.plots import plot, save_plots
 from xbench.request import make_study
 from xbench.results import Results
 from xbench.runner import Runner
-from xbench.runs import LEDGER, RUNS
+from xbench.runs import LEDGER, new_folder
 from xbench.study import PLOTS, Study
 from xbench.watch import Limits
 
@@ -131,7 +130,7 @@ def measure(
     """
     if "max_batch" in study.metrics and study.device == "cpu" and not (limits and limits.memory_bytes):
         raise UserError("metric 'max_batch' needs the memory that a batch is to fit into: --memory-limit GIB.")
-    folder = folder or _new_folder(study)
+    folder = folder or new_folder(study.name)
     ledger = Ledger(folder / LEDGER)
     error: BaseException | None = None
     with Display(study, console) as display:
@@ -158,17 +157,3 @@ def _write_report(comparison: Comparison, runner: Runner, command: str) -> None:
     comparison.results = runner.results()
     text = markdown_report(comparison.results, comparison.study.question, command, comparison.plots, folder)
     (folder / "report.md").write_text(text, encoding="utf-8")
-
-
-def _new_folder(study: Study) -> Path:
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{study.name}"
-    for n in range(1, 1000):
-        folder = RUNS / (stem if n == 1 else f"{stem}-{n}")
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UserError(f"cannot write results to {folder}: {error.strerror}.") from error
-    raise UserError(f"{RUNS} already holds a thousand runs that began at this second.")

@@ -25,13 +25,13 @@ class Book:
 
     Attributes:
         records: what the study has so far, held and new.
-        notes: by attention, what is to be known of it: why it is "unverified", how it was "adapted".
+        notes: by ``Arm.code``, what is to be known of it: why it is "unverified", how it was "adapted".
     """
 
     def __init__(self, study: Study, ledger: Ledger, observer: Observer, policy: dict[str, dict[str, Any]]):
         self.study = study
         self.records: list[Record] = []
-        self.notes: dict[str | None, dict[str, str]] = {}
+        self.notes: dict[Any, dict[str, str]] = {}
         self.run_id = uuid.uuid4().hex[:12]
         self._ledger = ledger
         self._observer = observer
@@ -43,7 +43,10 @@ class Book:
         self._remember(ledger.read())
 
     def _key(self, case: Case, metric: str) -> str:
-        return case_key(case, metric, self._policy.get(metric) or self._policy[METRICS[metric].how])
+        return case_key(case, metric, self._policy_of(metric))
+
+    def _policy_of(self, metric: str) -> dict[str, Any]:
+        return self._policy.get(metric) or self._policy[METRICS[metric].how]
 
     @property
     def folder(self) -> Path:
@@ -132,10 +135,11 @@ class Book:
             unit=METRICS[metric].unit,
             against=self.study.against,
             samples=samples,
-            detail={**(detail or {}), **self.notes.get(case.arm.attn, {})},
+            detail={**(detail or {}), **self.notes.get(case.arm.code, {})},
             launch=launch,
             heat=heat,
-            **provenance(case.device, case.arm.attn),
+            policy=self._policy_of(metric),
+            **provenance(case.device, case.arm),
         )
 
     def keep(self, records: list[Record]) -> None:

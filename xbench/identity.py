@@ -7,7 +7,6 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ import xbench
 from xbench.attention import attention_origin, attention_sources
 from xbench.axes import usable_cpus
 from xbench.metrics import METRICS
-from xbench.study import Case
+from xbench.probe import LIBRARIES, library_versions
+from xbench.records import Record
+from xbench.study import Arm, Case
 
-LIBRARIES = ("torch", "timm", "fvcore", "ptflops", "numpy", "triton")
 PROVENANCE = ("memory_mib", "system")  # facts of a machine that decide no figure
 # Of a user's environment, what reaches a worker and decides how fast it is.
 SURROUNDINGS = ("LD_PRELOAD", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "TORCHINDUCTOR_FREEZING")
@@ -47,13 +47,7 @@ def surroundings() -> dict[str, Any]:
 @cache
 def versions() -> dict[str, str]:
     """Versions of the software that can change a figure."""
-    found = {"python": platform.python_version(), "xbench": xbench.__version__}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"xbench": xbench.__version__, **library_versions()}
 
 
 @cache
@@ -75,19 +69,25 @@ def case_key(case: Case, metric: str, policy: dict[str, Any]) -> str:
     is the same on every machine.
     """
     asked = {key: value for key, value in case.flat().items() if key not in ("arm", "control")}
-    software = {**versions(), **origin(case.arm.attn)}
+    checkout = case.arm.checkout
+    code = checkout.commit if checkout else source_hash(case.arm.attn)
     hardware = {key: value for key, value in machine(case.device).items() if key not in PROVENANCE}
     on_paper = METRICS[metric].how == "static"
-    identity = [metric, asked, policy, {} if on_paper else hardware, software, source_hash(case.arm.attn)]
+    identity = [metric, asked, policy, {} if on_paper else hardware, _software(case.arm), code]
     if METRICS[metric].how == "trained":
         identity.append(training_hash())
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def provenance(device: str, attn: str | None = None) -> dict[str, Any]:
+def provenance(device: str, arm: Arm | None = None) -> dict[str, Any]:
     """Where a figure comes from, as fields of its record. An attention from outside adds its package or file."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"machine": machine(device), "versions": {**versions(), **origin(attn)}, "commit": commit(), "time": time}
+    of = arm.checkout.commit[:12] if arm and arm.checkout else commit()
+    return {"machine": machine(device), "versions": _software(arm) if arm else versions(), "commit": of, "time": time}
+
+
+def _software(arm: Arm) -> dict[str, str]:
+    return dict(arm.checkout.versions) if arm.checkout else {**versions(), **origin(arm.attn)}
 
 
 @cache
@@ -120,6 +120,33 @@ def _hash_of(sources: list[Path]) -> str:
 def origin(attn: str | None) -> dict[str, str]:
     """The package and version, or the file and hash of its content, that an attention from outside comes from."""
     return attention_origin(attn) if attn else {}
+
+
+def unlike(one: Record, other: Record) -> list[str]:
+    """What, other than the code, decides this figure and differs between two records of it, in words.
+
+    A count of parameters takes nothing but the code and the library that a model comes from; MACs also torch, which
+    counts them; peak memory the machine and the policy of the workers; a time all that is known.
+    """
+    how = METRICS[one.metric].how
+    libraries = {"xbench"} | ({"torch"} if one.metric != "params" else set())
+    libraries |= {"timm"} if one.case["baseline"] else set()
+    if how == "timed":
+        libraries |= set(LIBRARIES) | {"python"}
+    elif one.case["mode"] == "compile":
+        libraries.add("triton")
+    found = _differences(one.versions, other.versions, libraries)
+    if how != "static":
+        found += _differences(one.machine, other.machine, {*one.machine, *other.machine} - {*PROVENANCE})
+        # As JSON, because a record that was read has lists for tuples.
+        before, after = (json.loads(json.dumps(record.policy)) for record in (one, other))
+        found += _differences(before, after, {*before, *after})
+    return found
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any], names: set[str]) -> list[str]:
+    differing = sorted(name for name in names if one.get(name) != other.get(name))
+    return [f"{name} was {one.get(name, 'unknown')}, is {other.get(name, 'unknown')}" for name in differing]
 
 
 def forget_sources() -> None:

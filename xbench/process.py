@@ -55,12 +55,15 @@ def _end_with_controller() -> None:
 class ChildProcess:
     """A process that runs a module of ours and speaks lines of JSON. Every way it can end is an ``ArmError``."""
 
-    def __init__(self, module: str, environment: dict[str, str]):
+    def __init__(
+        self, module: str, environment: dict[str, str], python: str = sys.executable, folder: str | None = None
+    ):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by stop()
         # -P: a file in the user's folder must not hide a library.
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module],
+                [python, "-P", "-m", module],
+                cwd=folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -156,7 +159,12 @@ class ArmProcess(ChildProcess):
     """
 
     def __init__(self, case: Case, memory_limit: int, time_limit: float):
-        super().__init__("xbench.worker", worker_environment(case.device, case.threads, memory_limit))
+        environment = worker_environment(case.device, case.threads, memory_limit)
+        if checkout := case.arm.checkout:
+            environment = checkout.environment(environment)
+            super().__init__("xbench.worker", environment, checkout.python, checkout.folder)
+        else:
+            super().__init__("xbench.worker", environment)
         self.case = case
         self.time_limit = time_limit
 

@@ -34,6 +34,8 @@ class Record:
         samples: raw samples in ``unit``; sample i of two arms of one launch and heat was taken in the same round.
         status: "ok", or why there is no figure; ``reason`` says it in words.
         detail: what else is known of the figure: other counters, quality of the samples.
+        policy: what else than case, code, software and machine decided it: the environment of the worker, the inputs,
+            the pace. Empty in records of before it was kept.
         machine, versions, commit, time: provenance.
     """
 
@@ -50,6 +52,7 @@ class Record:
     status: Status = "ok"
     reason: str = ""
     detail: dict[str, Any] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     commit: str = ""

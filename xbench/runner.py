@@ -37,8 +37,17 @@ STARTING_AT_ONCE = 2  # processes for exact figures: one starts while another me
 class Runner:
     """Measures a study into a ledger."""
 
-    def __init__(self, study: Study, ledger: Ledger, observer: Observer | None = None, limits: Limits | None = None):
+    def __init__(
+        self,
+        study: Study,
+        ledger: Ledger,
+        observer: Observer | None = None,
+        limits: Limits | None = None,
+        effect: float = EFFECT,
+    ):
+        """``effect``: the relative difference of times that matters, which decides when they are known well enough."""
         self.study = study
+        self._effect = effect
         self.clock = Clock()
         self._observer: Observer = observer or Silent()
         limits = limits or Limits()
@@ -58,7 +67,8 @@ class Runner:
             self.book,
             self.clock,
             self._observer,
-            photos=[str(path) for path in photos],
+            # A worker of another checkout stands in another folder.
+            photos=[str(path.resolve()) for path in photos],
             memory_limit=limits.memory_bytes or int(free * MEMORY_SHARE),
             room=int(free * ROOM_SHARE),
             turn_seconds=limits.turn_seconds,
@@ -217,7 +227,7 @@ class Runner:
         Trainings(self._bench, self.book.folder / "training", at_once).run(cases)
 
     def _precise(self, group: Group) -> bool:
-        return all(estimate.half_width <= EFFECT / 2 for estimate in self._ratios(group).values())
+        return all(estimate.half_width <= self._effect / 2 for estimate in self._ratios(group).values())
 
     def _ratios(self, group: Group) -> dict[str, Estimate]:
         conditions = group.cases[0].conditions

@@ -5,6 +5,7 @@ then the newer records stand, and the older ones are history.
 """
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -118,6 +119,25 @@ def _question(folder: Path) -> str:
     except (OSError, UnicodeDecodeError):
         return ""
     return first.removeprefix("# ") if first.startswith("# ") else ""
+
+
+def new_folder(name: str) -> Path:
+    """A new folder for a run, named by the time and by what runs.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+    for n in range(1, 1000):
+        folder = RUNS / (stem if n == 1 else f"{stem}-{n}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"cannot write results to {folder}: {error.strerror}.") from error
+    raise UserError(f"{RUNS} already holds a thousand runs that began at this second.")
 
 
 def newest(records: Iterable[Record]) -> list[Record]:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby, product
 from typing import Any
 
+from xbench.checkout import Checkout
 from xbench.metrics import METRICS
 from xbench.training.job import Job
 from xbench.training.recipe import Recipe
@@ -38,7 +39,8 @@ class Arm:
     """One side of a comparison: an attention in the XFormer skeleton, or a whole timm model, run as ``mode`` says.
 
     ``label`` is its name in tables, unique in a study. A ``control`` is the reference arm once more under another name:
-    the two are equal by construction, so what is seen between them is the error of the measurement.
+    the two are equal by construction, so what is seen between them is the error of the measurement. ``checkout`` is
+    where its code comes from, None where that is the code that runs.
     """
 
     label: str
@@ -46,6 +48,12 @@ class Arm:
     baseline: str | None = None
     mode: str = "eager"
     control: bool = False
+    checkout: Checkout | None = None
+
+    @property
+    def code(self) -> tuple[str | None, Checkout | None]:
+        """What is known of an attention is known of this."""
+        return self.attn, self.checkout
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,12 @@ class Case:
         return {key: value for key, value in asdict(self).items() if key != "arm"}
 
     def flat(self) -> dict[str, Any]:
-        """The case as one level of plain values, as it stands in a record."""
+        """The case as one level of plain values, as it stands in a record and as a worker is told of it.
+
+        The checkout is left out: the worker runs from it already, and one of an older commit knows no such thing.
+        """
         arm = asdict(self.arm)
+        del arm["checkout"]
         img_size = list(self.img_size) if self.img_size else None
         return {"arm": arm.pop("label"), **arm, **self.conditions, "img_size": img_size}
 
@@ -177,6 +189,20 @@ class Study:
     def groups(self) -> list[list[Case]]:
         """The cases in comparison groups: equal in everything but the arm."""
         return [list(group) for _, group in groupby(self.cases(), lambda case: case.conditions)]
+
+    def at(self, conditions: dict[str, Any]) -> "Study":
+        """The study of one of its comparison groups."""
+        return replace(
+            self,
+            level=(conditions["level"],),
+            direction=(conditions["direction"],),
+            res=(tuple(conditions["img_size"]),) if conditions["img_size"] else (),
+            tokens=(conditions["tokens"],) if conditions["tokens"] else (),
+            patch=(conditions["patch_size"],),
+            batch=(conditions["batch"],),
+            dtype=(conditions["dtype"],),
+            threads=(conditions["threads"],),
+        )
 
     def metrics_of(self, case: Case) -> tuple[str, ...]:
         """Those of the study's metrics that the case is to give."""

@@ -25,6 +25,19 @@ def load_study(path: Path, *, quick: bool = False) -> Study:
         UserError: the file cannot be read or is not TOML, a key is unknown, missing or of the wrong type, or the study
             itself is bad (see ``make_study``).
     """
+    values = read_asked(path)
+    try:
+        return make_study(**{**values, "quick": quick or values.get("quick", False)})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def read_asked(path: Path) -> dict[str, Any]:
+    """The arguments of ``make_study`` that the file holds, each of the right type, and the study's name.
+
+    Raises:
+        UserError: as ``load_study``, but for what makes the study itself bad.
+    """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -35,11 +48,7 @@ def load_study(path: Path, *, quick: bool = False) -> Study:
         if key not in ARGUMENTS:
             raise unknown_name(f"key in {path}:", key, ARGUMENTS)
         _check_type(path, key, value)
-    values = {"name": path.stem, **values}
-    try:
-        return make_study(**{**values, "quick": quick or values.get("quick", False)})
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    return {"name": path.stem, **values}
 
 
 def _check_type(path: Path, key: str, value: Any) -> None:

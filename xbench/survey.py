@@ -1,22 +1,23 @@
 """Everything that is known of a case on paper, before any time is spent: parameters, MACs, memory, whether it can be.
 
-One worker surveys all cases of a study, on the meta device, where a tensor has a shape and no data.
+One worker surveys all cases that share their code, on the meta device, where a tensor has a shape and no data.
 """
 
 from typing import Any
 
+from xbench.checkout import Checkout
 from xbench.crew import Bench
 from xbench.process import ArmError, ArmProcess
 from xbench.study import Case
 
 
 class Surveyor:
-    """A worker that answers for any case. One that dies takes only the case it was asked about with it."""
+    """Answers for any case, by a worker for each checkout. One that dies takes only the case asked about with it."""
 
     def __init__(self, bench: Bench):
         self._bench = bench
-        self._process: ArmProcess | None = None
-        self._refused: dict[str | None, ArmError] = {}
+        self._processes: dict[Checkout | None, ArmProcess] = {}
+        self._refused: dict[Any, ArmError] = {}
 
     def vouch(self, case: Case) -> None:
         """Checks the attention of the case, once, and notes what is to be known of it in the book.
@@ -24,17 +25,17 @@ class Surveyor:
         Raises:
             ArmError: it did not get through the checks; every case with it ends so.
         """
-        attn, notes = case.arm.attn, self._bench.book.notes
-        if attn in self._refused:
-            raise self._refused[attn]
-        if attn in notes:
+        code, notes = case.arm.code, self._bench.book.notes
+        if code in self._refused:
+            raise self._refused[code]
+        if code in notes:
             return
         try:
-            notes[attn] = self._ask(case, "checking the attention", "vouch", attn=attn, size=case.size)
+            notes[code] = self._ask(case, "checking the attention", "vouch", attn=case.arm.attn, size=case.size)
         except ArmError as end:
-            self._refused[attn] = end
+            self._refused[code] = end
             raise
-        self._bench.observer.noted(case, notes[attn])
+        self._bench.observer.noted(case, notes[code])
 
     def survey(self, case: Case, *, cross_check: bool = False) -> dict[str, Any]:
         """The answer of ``Worker.survey``.
@@ -62,15 +63,17 @@ class Surveyor:
 
     def _ask(self, case: Case, doing: str, do: str, /, **arguments: Any) -> Any:
         self._bench.observer.doing(case, doing)
-        if self._process is None or not self._process.alive:
+        process = self._processes.get(case.arm.checkout)
+        if process is None or not process.alive:
             with self._bench.clock.counting("start"):
-                self._process = ArmProcess(case, self._bench.memory_limit, self._bench.turn_seconds)
+                process = ArmProcess(case, self._bench.memory_limit, self._bench.turn_seconds)
+            self._processes[case.arm.checkout] = process
         with self._bench.clock.counting("model"):
-            return self._process.ask(do, **arguments)
+            return process.ask(do, **arguments)
 
     def __enter__(self) -> "Surveyor":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.stop()
+        for process in self._processes.values():
+            process.stop()

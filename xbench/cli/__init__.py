@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 # Each registers its verbs with the application.
-from xbench.cli import attentions, claims, exchange, history, measure, runs, training  # noqa: F401
+from xbench.cli import attentions, claims, exchange, gate, history, measure, runs, training  # noqa: F401
 from xbench.cli.app import EXIT_USER, app, progress
 from xbench.errors import UserError
 

@@ -3,13 +3,16 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
 from xbench.errors import UserError
+
+if TYPE_CHECKING:
+    from xbench.watch import Limits
 
 EXIT_CHECK_FAILED, EXIT_USER, EXIT_SOME_FAILED, EXIT_NOTHING_MEASURED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 LARGEST = 1e6  # seconds or GiB that a limit may name
@@ -102,6 +105,17 @@ def positive(name: str, value: float | None) -> Any:
     if value is not None and not 0 < value <= LARGEST:
         raise UserError(f"{name} must be a number above 0 and at most {LARGEST:,.0f}, not {value:g}.")
     return value
+
+
+def limits(budget: float | None, memory_limit: float | None, time_limit: float) -> "Limits":
+    """What a run may use, by the options that say so."""
+    from xbench.watch import Limits
+
+    return Limits(
+        seconds=positive("--budget", budget),
+        memory_bytes=None if memory_limit is None else int(positive("--memory-limit", memory_limit) * 2**30),
+        turn_seconds=positive("--time-limit", time_limit),
+    )
 
 
 def command_line() -> str:

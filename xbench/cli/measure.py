@@ -21,8 +21,8 @@ from xbench.cli.app import (
     TimeLimit,
     app,
     command_line,
+    limits,
     output,
-    positive,
     progress,
 )
 from xbench.errors import UserError
@@ -119,7 +119,7 @@ def compare(
 
         xbench compare --attn xfa mhsa separable --res 64 --metrics top1 throughput memory --data digits
     """
-    _run_study(_asked_study(locals()), _limits(budget, memory_limit, time_limit), out, as_json, dry_run)
+    _run_study(_asked_study(locals()), limits(budget, memory_limit, time_limit), out, as_json, dry_run)
 
 
 @app.command(cls=ManyValues, epilog=EXIT_CODES)
@@ -162,7 +162,7 @@ def sweep(
 
         xbench sweep --attn xfa mhsa --res 256 512 1024 --patch 1 2 4 --metrics macs predicted_memory
     """
-    _run_study(_asked_study(locals(), name="sweep"), _limits(budget, memory_limit, time_limit), out, as_json, dry_run)
+    _run_study(_asked_study(locals(), name="sweep"), limits(budget, memory_limit, time_limit), out, as_json, dry_run)
 
 
 def _asked_study(options: dict[str, Any], **rest: Any) -> "Study":
@@ -175,16 +175,6 @@ def _asked_study(options: dict[str, Any], **rest: Any) -> "Study":
     if options["save"] is not None:
         save_study(asked, options["save"])
     return study
-
-
-def _limits(budget: float | None, memory_limit: float | None, time_limit: float) -> "Limits":
-    from xbench.watch import Limits
-
-    return Limits(
-        seconds=positive("--budget", budget),
-        memory_bytes=None if memory_limit is None else int(positive("--memory-limit", memory_limit) * 2**30),
-        turn_seconds=positive("--time-limit", time_limit),
-    )
 
 
 @app.command(epilog=EXIT_CODES)
@@ -206,10 +196,10 @@ def run(
     from xbench.study_file import load_study
 
     study = load_study(study_file, quick=quick)
-    _run_study(study, _limits(budget, memory_limit, time_limit), out, as_json, dry_run)
+    _run_study(study, limits(budget, memory_limit, time_limit), out, as_json, dry_run)
 
 
-def _run_study(study: "Study", limits: "Limits", out: Path | None, as_json: bool, dry_run: bool) -> None:
+def _run_study(study: "Study", bounds: "Limits", out: Path | None, as_json: bool, dry_run: bool) -> None:
     if dry_run and as_json:
         raise UserError("--dry-run makes no records; leave out --json.")
     # Imported after the study was found good: this takes a second.
@@ -220,9 +210,9 @@ def _run_study(study: "Study", limits: "Limits", out: Path | None, as_json: bool
     if dry_run:
         from xbench.report.forecast import show_forecast
 
-        show_forecast(study, forecast(study, out, limits), console)
+        show_forecast(study, forecast(study, out, bounds), console)
         return
-    measured = measure(study, out, console=progress(), limits=limits, command=command_line())
+    measured = measure(study, out, console=progress(), limits=bounds, command=command_line())
     if as_json:
         for record in measured.results.records:
             print(json.dumps(asdict(record)))

@@ -20,46 +20,9 @@ import numpy as np
 
 from xbench.data.chance import seed_of
 from xbench.data.digits import NUM_CLASSES, Digits
-from xbench.errors import UserError
+from xbench.data.names import CanvasOptions
 
 GLYPH = 8
-
-
-@dataclass(frozen=True)
-class CanvasOptions:
-    """What a canvas may be told, as in "canvas:digits=8,clutter=0.3".
-
-    Attributes:
-        digits: digits on a canvas; even, 6 to 20.
-        clutter: share of the free cells in which a stroke or a fragment of a digit lies, 0 to 1.
-        train: canvases in an epoch; every epoch draws new ones.
-        val: canvases for validation, always the same.
-        test: canvases for the test, always the same.
-    """
-
-    digits: int = 6
-    clutter: float = 0.5
-    size: float = 1.0
-    ink: int = 0
-    huejit: float = 0.1
-    train: int = 8192
-    val: int = 1024
-    test: int = 2048
-
-    def __post_init__(self) -> None:
-        pairs, odd = divmod(self.digits, 2)
-        if odd or not 3 <= pairs <= NUM_CLASSES:
-            raise UserError(f"canvas: digits must be an even number from 6 to {2 * NUM_CLASSES}, not {self.digits}.")
-        if not 0 <= self.clutter <= 1:
-            raise UserError(f"canvas: clutter must lie between 0 and 1, not {self.clutter}.")
-        for split in ("train", "val", "test"):
-            if getattr(self, split) < 1:
-                raise UserError(f"canvas: {split} must be at least 1 canvas, not {getattr(self, split)}.")
-
-    @property
-    def cells(self) -> int:
-        """Cells per side of the grid that things lie in: at least twice as many cells as digits."""
-        return math.ceil(math.sqrt(2 * self.digits))
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,12 @@ def varying(places: Sequence[Conditions]) -> list[str]:
     return [key for key in HEADS if len({value(place, key) for place in places}) > 1]
 
 
+def alike(places: Sequence[Conditions]) -> set[str]:
+    """Names of the conditions, but for the extent, that read the same at all places."""
+    words = [in_words(place) for place in places]
+    return {key for key in words[0] if key != "extent" and len({own[key] for own in words}) == 1} if words else set()
+
+
 def settings(places: Sequence[Conditions]) -> list[list[Conditions]]:
     """The conditions apart by level and direction: what is measured there differs in kind."""
     found: dict[tuple[str, str], list[Conditions]] = {}

@@ -1,0 +1,112 @@
+"""What a check finds: a verdict on every figure that was there before or is there now."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from xbench.gate.slowdown import Verdict
+from xbench.metrics import METRICS
+from xbench.results import Cell
+from xbench.statistics import Estimate
+from xbench.sweeps import Conditions
+
+SEVEREST: tuple[Verdict, ...] = ("FAIL", "INCONCLUSIVE", "PASS")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a figure is of: one metric of one arm under one set of conditions, as ``Results.conditions`` gives them."""
+
+    arm: str
+    conditions: Conditions = field(hash=False)
+    metric: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one figure, and why.
+
+    Attributes:
+        before, now: the figure on either side, None where there is none.
+        times: of times, how many times as long as before.
+        again: the same from the rerun, where there was one.
+    """
+
+    place: Place
+    verdict: Verdict
+    reason: str = ""
+    before: Estimate | None = None
+    now: Estimate | None = None
+    times: Estimate | None = None
+    again: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """All that a check found.
+
+    Attributes:
+        before: what the figures are held against: a commit, or a folder.
+        effect: the relative slow-down that is allowed.
+        folder: holds the records.
+        hint: what to do about a change that is meant.
+    """
+
+    findings: tuple[Finding, ...]
+    before: str
+    effect: float
+    folder: Path
+    hint: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """The severest of all; INCONCLUSIVE where there is nothing to judge."""
+        found = {finding.verdict for finding in self.findings}
+        return next((verdict for verdict in SEVEREST if verdict in found), "INCONCLUSIVE")
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is any figure at all, on either side."""
+        return any(finding.before or finding.now for finding in self.findings)
+
+    def of(self, verdict: Verdict) -> list[Finding]:
+        """The findings with this verdict."""
+        return [finding for finding in self.findings if finding.verdict == verdict]
+
+
+def judge(place: Place, before: Cell | None, now: Cell | None, unlike: Sequence[str] = ()) -> Finding | None:
+    """What can be said without an interval; None where both sides have a time.
+
+    ``unlike`` names what differs between the sides, other than the code, and decides the figure.
+    """
+    old = before.figure if before and before.status == "ok" else None
+    new = now.figure if now and now.status == "ok" else None
+    if old is None:
+        why = "it was not measured" if before is None else f"{before.status}: {before.reason}"
+        return Finding(place, "INCONCLUSIVE", f"nothing to compare with: before, {why}", old, new)
+    if now is None:
+        return Finding(place, "FAIL", "vanished: measured before, and not any more", old)
+    if new is None:
+        return Finding(place, "FAIL", f"measured before; now {now.status}: {now.reason}", old)
+    if unlike:
+        return Finding(place, "INCONCLUSIVE", f"not comparable: {', '.join(unlike)}", old, new)
+    if not METRICS[place.metric].exact:
+        return None
+    if old != new:
+        return Finding(place, "FAIL", f"{METRICS[place.metric].label} changed", old, new)
+    # The figure takes an attention's own formula for true. Work that the formula does not know shows in the count.
+    counts = [cell.detail.get("counters", {}).get("torch") for cell in (before, now) if cell]
+    if counts[0] != counts[1]:
+        reason = f"torch counts {counts[1]:,} where it counted {counts[0]:,}, and the attention's formula is as before"
+        return Finding(place, "FAIL", reason, old, new)
+    return Finding(place, "PASS", "", old, new)
+
+
+def accept(findings: Sequence[Finding], intended: Collection[str]) -> list[Finding]:
+    """The findings with changes of the intended metrics accepted; what lost its figure still fails."""
+    return [
+        replace(finding, verdict="PASS", reason=f"{finding.reason}, as intended")
+        if finding.verdict == "FAIL" and finding.now and finding.place.metric in intended
+        else finding
+        for finding in findings
+    ]

@@ -1,0 +1,58 @@
+"""Times before and now, and the verdicts on them: void where equals came out unequal."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from xbench.gate.finding import Finding, Place
+from xbench.gate.slowdown import Decision, Slowdown, decide
+from xbench.report.numbers import show_interval
+from xbench.statistics import Estimate, control_holds
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One time on both sides. ``void`` says why nothing may be concluded from it, if so."""
+
+    before: Estimate | None
+    now: Estimate | None
+    slowdown: Slowdown
+    void: str = ""
+
+
+def void(control: Estimate | None, effect: float) -> str:
+    """Why times measured beside this control say nothing; empty where they do."""
+    if control is None:
+        return "void: no control ran beside it"
+    if not control_holds(control, effect):
+        return f"void: the control, the same against itself, came out at {show_interval(control)}"
+    return ""
+
+
+def judge_times(
+    timed: Mapping[Place, Timed], effect: float, run_again: Callable[[set[Place]], Mapping[Place, Timed]]
+) -> list[Finding]:
+    """The verdict on every time; ``run_again`` measures the suspected ones with fresh processes."""
+    decisions = decide(_valid(timed), effect, lambda suspected: _valid(run_again(suspected)))
+    findings = []
+    for place, time in timed.items():
+        decision = decisions.get(place, Decision("INCONCLUSIVE"))
+        reason = time.void or _reason(time.slowdown, decision, effect)
+        findings.append(
+            Finding(place, decision.verdict, reason, time.before, time.now, time.slowdown.times, decision.again)
+        )
+    return findings
+
+
+def _valid(timed: Mapping[Place, Timed]) -> dict[Place, Slowdown]:
+    return {place: time.slowdown for place, time in timed.items() if not time.void}
+
+
+def _reason(slowdown: Slowdown, decision: Decision, effect: float) -> str:
+    again = f"{show_interval(decision.again)} in the rerun" if decision.again else "the rerun gave nothing to rely on"
+    if decision.verdict == "FAIL":
+        return f"takes {show_interval(slowdown.times)} times as long, {again}; {1 + effect:g} is allowed"
+    if decision.verdict == "PASS":
+        return ""
+    if slowdown.times.low > 1 + effect:
+        return f"slower in the first run, not shown twice: {again}"
+    return f"not known well enough to tell it from {1 + effect:g} times"

@@ -1,0 +1,75 @@
+"""What an interpreter finds when it is asked to be a worker. Run as a script, in the environment of that worker.
+
+Neither torch nor anything else of the user's is imported: the answer takes a fraction of a second.
+"""
+
+import ast
+import json
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("torch", "timm", "fvcore", "ptflops", "numpy", "triton")
+
+
+def probe(packages: list[str], case: dict[str, Any]) -> dict[str, Any]:
+    """Where the packages come from, versions of libraries, and the requests that the worker answers.
+
+    ``refused`` says why it does not understand the case, if so.
+    """
+    # As a worker does, for a module of the user's that nobody installed.
+    sys.path.append(os.getcwd())
+    origins = {name: _origin(name) for name in packages}
+    return {"origins": origins, "versions": library_versions(), "requests": _requests(), "refused": _refusal(case)}
+
+
+def library_versions() -> dict[str, str]:
+    """Of Python and of the libraries that can change a figure, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _origin(package: str) -> str:
+    """The folder of a package or the file of a module; empty where there is none."""
+    spec = find_spec(package)
+    if spec is None:
+        return ""
+    return str(next(iter(spec.submodule_search_locations or ()), spec.origin))
+
+
+def _requests() -> dict[str, list[str]]:
+    """By request, the names of its arguments: the public methods of the worker, read from its file."""
+    file = Path(_origin("xbench"), "worker.py")
+    classes = [node for node in _parse(file) if isinstance(node, ast.ClassDef) and node.name == "Worker"]
+    methods = [node for cls in classes for node in cls.body if isinstance(node, ast.FunctionDef)]
+    return {
+        method.name: sorted(argument.arg for argument in method.args.args[1:])
+        for method in methods
+        if not method.name.startswith("_")
+    }
+
+
+def _parse(file: Path) -> list[ast.stmt]:
+    return ast.parse(file.read_bytes()).body if file.is_file() else []
+
+
+def _refusal(case: dict[str, Any]) -> str:
+    try:
+        from xbench.study import Case
+
+        return "" if Case.from_flat(case).flat() == case else "it reads a case as another one"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    print(json.dumps(probe(**json.loads(sys.argv[1]))))

@@ -1,0 +1,148 @@
+"""What a check found, for people: on the terminal and in Markdown. What fails comes first, with its reason."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from xbench.gate.finding import SEVEREST, Check, Finding
+from xbench.metrics import METRICS
+from xbench.report.conditions import alike, conditions_line, in_words
+from xbench.report.numbers import show_count, show_estimate, show_interval, show_mib
+from xbench.report.tables import Grid, markdown_table
+from xbench.statistics import Estimate
+
+MARKER = "<!-- xbench check -->"  # by which a comment is found again
+STYLES = {"FAIL": "bold red", "INCONCLUSIVE": "yellow", "PASS": "green"}
+PASSING = 40  # rows that pass and are shown on a terminal
+NAMES = ["arm", "where", "metric"]
+HEADS = [*NAMES, "before", "now", "times as long"]
+
+
+def headline(check: Check) -> str:
+    """The verdict in a sentence."""
+    counts = {verdict: len(check.of(verdict)) for verdict in SEVEREST}
+    of = f"of {len(check.findings)} figures, against {check.before}"
+    words = {"FAIL": "worse or changed", "INCONCLUSIVE": "undecided", "PASS": "equal or not slower"}
+    said = ", ".join(f"{count} {words[verdict]}" for verdict, count in counts.items() if count) or "none"
+    return f"{check.verdict}: {said}, {of}."
+
+
+def show_check(check: Check, console: Console) -> None:
+    """Prints the findings as a table, the reasons, and the verdict."""
+    rows = [finding for verdict in SEVEREST for finding in check.of(verdict)]
+    left_out = max(0, len(check.of("PASS")) - PASSING)
+    show_findings(rows[: len(rows) - left_out], console)
+    if left_out:
+        console.print(f"… and {left_out} more that pass", highlight=False)
+    console.print(Text(headline(check), style=STYLES[check.verdict]))
+    if check.of("FAIL"):
+        console.print(Text(check.hint), soft_wrap=True)
+
+
+def show_difference(findings: Sequence[Finding], console: Console) -> bool:
+    """Prints what a new baseline would change; False where that is nothing."""
+    different = [finding for finding in findings if finding.verdict != "PASS"]
+    console.print(f"{len(findings) - len(different)} figures are as before.", highlight=False)
+    show_findings(different, console, verdicts=False)
+    return bool(different)
+
+
+def show_findings(findings: Sequence[Finding], console: Console, *, verdicts: bool = True) -> None:
+    """Prints a row per finding, then the reasons. Texts are literal, never markup."""
+    if not findings:
+        return
+    same = _alike(findings)
+    console.print(Text(_common(findings, same), style="bold"))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    if verdicts:
+        table.add_column("")
+    heads = HEADS if any(finding.times for finding in findings) else HEADS[:-1]
+    for head in heads:
+        table.add_column(head, justify="left" if head in NAMES else "right", overflow="fold")
+    for finding in findings:
+        verdict = [Text(finding.verdict, style=STYLES[finding.verdict])] if verdicts else []
+        table.add_row(*verdict, *map(Text, _cells(finding, same)[: len(heads)]))
+    console.print(table)
+    for reason, found in _by_reason(findings).items():
+        said = f"{found[0].verdict}: " if verdicts else ""
+        style = STYLES[found[0].verdict] if verdicts else ""
+        console.print(Text(f"{said}{_who(found, same)}: {reason}", style=style), soft_wrap=True)
+
+
+def markdown_check(check: Check) -> str:
+    """For the summary of a job or a comment. Names of plug-ins and reasons are escaped."""
+    same = _alike(check.findings)
+    parts = [MARKER, f"### xbench check: {check.verdict}", "", _literal(headline(check)), ""]
+    parts += [_literal(_common(check.findings, same)), ""] if check.findings else []
+    for verdict in SEVEREST:
+        findings = check.of(verdict)
+        if not findings:
+            continue
+        reasons = _by_reason(findings)
+        lines = [f"- {_literal(_who(found, same))}: {_literal(reason)}" for reason, found in reasons.items()]
+        rows = [[*map(_literal, _cells(finding, same))] for finding in findings]
+        body = [*lines, "", markdown_table(Grid("", HEADS, rows, {}, names=len(NAMES))), ""]
+        if verdict == "FAIL":
+            parts += [*body, _literal(check.hint), ""]
+        else:
+            parts += [f"<details><summary>{len(findings)} {verdict}</summary>", "", *body, "</details>", ""]
+    return "\n".join(parts)
+
+
+def _alike(findings: Sequence[Finding]) -> set[str]:
+    return alike([finding.place.conditions for finding in findings])
+
+
+def _common(findings: Sequence[Finding], same: set[str]) -> str:
+    """The conditions that all of them share."""
+    return conditions_line(findings[0].place.conditions, but={*in_words(findings[0].place.conditions)} - same)
+
+
+def _literal(text: str) -> str:
+    """As it stands, in a line of Markdown: no link, no mention, no HTML."""
+    for special in "\\`*_[]<>|#@":
+        text = text.replace(special, f"&#{ord(special)};")
+    return " ".join(text.split())
+
+
+def _cells(finding: Finding, same: set[str]) -> list[str]:
+    place = finding.place
+    changed = bool(finding.before and finding.now and finding.before != finding.now)
+    before, now = (_figure(side, place.metric, changed) for side in (finding.before, finding.now))
+    times = show_interval(finding.times) if finding.times else ""
+    return [place.arm, conditions_line(place.conditions, but=same), _metric(finding), before, now, times]
+
+
+def _metric(finding: Finding) -> str:
+    return finding.place.metric.replace("_", " ")
+
+
+def _figure(figure: Estimate | None, metric: str, changed: bool) -> str:
+    """An exact figure that changed to its last digit, because the change may be there."""
+    if figure is None:
+        return "–"
+    exact, unit = METRICS[metric].exact, METRICS[metric].unit
+    if not exact:
+        return f"{show_estimate(figure)} {unit}"
+    if unit == "MiB":
+        return f"{figure.value * 2**20:,.0f} B" if changed else f"{show_mib(figure.value)} MiB"
+    return f"{figure.value:,.0f}" if changed else show_count(figure.value)
+
+
+def _by_reason(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    found: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.reason:
+            found.setdefault(finding.reason, []).append(finding)
+    return found
+
+
+def _who(findings: Sequence[Finding], same: set[str]) -> str:
+    """One by its name; several of one reason by their number."""
+    if len(findings) > 1:
+        return f"{len(findings)} figures"
+    place = findings[0].place
+    return f"{_metric(findings[0])} of {place.arm} at {conditions_line(place.conditions, but=same)}"
