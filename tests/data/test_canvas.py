@@ -7,7 +7,8 @@ from torch.nn.functional import interpolate
 
 from xbench.data.canvas import Canvases
 from xbench.data.digits import digit_splits
-from xbench.data.scene import CanvasOptions, Scenery
+from xbench.data.names import CanvasOptions
+from xbench.data.scene import Scenery
 from xbench.errors import UserError
 
 FEW = np.arange(40)
@@ -29,7 +30,7 @@ def test_only_the_pairs_decide(digits):
 def test_partners_share_a_colour_that_no_one_else_has_and_lie_apart():
     options = CanvasOptions(digits=8)
     drawn = Scenery(options, digit_splits()["test"]).set(FEW, "test")
-    colours = drawn.colours[:, -8:].reshape(len(FEW), 4, 2, 3)
+    colours = drawn.colours[:, -16:-8].reshape(len(FEW), 4, 2, 3)  # of the tiles; the digits are white
     assert (colours[:, :, 0] == colours[:, :, 1]).all()
     gaps = np.linalg.norm(colours[:, :, None, 0] - colours[:, None, :, 0], axis=-1)[:, *np.triu_indices(4, 1)]
     assert gaps.min() > 0.1
@@ -74,12 +75,22 @@ def test_boxes_and_masks_lie_on_the_digits():
         canvas = canvases.draw(index)
         assert canvas.masks.shape == (6, 96, 128)
         assert canvas.masks.sum(dim=0).max() == 1, "digits do not overlap"
-        saturation = canvas.image.amax(0) - canvas.image.amin(0)
         inked = canvas.masks.any(dim=0)
-        assert saturation[inked].mean() > 5 * saturation[~inked].mean()
+        assert canvas.image.amin(0)[inked].mean() > 3 * canvas.image.amin(0)[~inked].mean(), "white is the digits' own"
         for (x1, y1, x2, y2), mask in zip(canvas.boxes.int().tolist(), canvas.masks, strict=True):
             assert mask[y1:y2, x1:x2].sum() == mask.sum() > 0
             assert all(edge.any() for edge in (mask[y1, :], mask[y2 - 1, :], mask[:, x1], mask[:, x2 - 1]))
+
+
+def test_only_training_shows_pairs_alone():
+    for split, fewest, most in (("train", 0.3, 0.7), ("val", 0.0, 0.0), ("test", 0.0, 0.0)):
+        canvases = Canvases(split, CanvasOptions(), (32, 32))
+        alone = [len(canvases.draw(index).classes) == 2 for index in range(100)]
+        assert fewest <= np.mean(alone) <= most, split
+    pair = next(
+        canvas for i in range(100) if len((canvas := Canvases("train", CanvasOptions(), (64, 64)).draw(i)).classes) == 2
+    )
+    assert pair.classes.tolist() == [pair.label] * 2
 
 
 @pytest.mark.parametrize(

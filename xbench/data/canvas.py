@@ -13,8 +13,9 @@ from torchvision.transforms.functional import to_pil_image
 from xbench.data.chance import fingerprint, seeded
 from xbench.data.digits import Digits, digit_splits
 from xbench.data.drawing import draw, glyph_cover
+from xbench.data.names import CanvasOptions
 from xbench.data.pictures import Transforms
-from xbench.data.scene import CanvasOptions, Scenery
+from xbench.data.scene import Scenery
 
 # Changes whenever the same numbers would give another picture.
 DRAWING = 1
@@ -28,7 +29,7 @@ class Canvas:
     Attributes:
         image: [3, H, W] float32, 0 to 1.
         label: the digit of the pair of equals.
-        classes: [n] the digits; places 2i and 2i + 1 are partners.
+        classes: [n] the digits that are shown; places 2i and 2i + 1 are partners.
         boxes: [n, 4] float32, x₁ y₁ x₂ y₂ in pixels, around each digit's ink.
         masks: [n, H, W] bool, each digit's ink.
     """
@@ -58,14 +59,14 @@ class Canvases:
         self.split, self.options, self.img_size, self.seed = split, options, img_size, seed
         self.transforms = transforms
         self.digits: Digits = digit_splits()[split]
-        self.scenery = Scenery(options, self.digits)
+        self.scenery = Scenery(options, self.digits, options.alone if split == "train" else 0.0)
 
     def __len__(self) -> int:
         return getattr(self.options, self.split)
 
     def read(self, indices: Sequence[int], epoch: int | None) -> tuple[Tensor, Tensor]:
         scenes = self.scenery.set(np.asarray(indices), *self._series(epoch))
-        images, labels = draw(scenes, self.img_size, self.options.ink), torch.from_numpy(scenes.labels)
+        images, labels = draw(scenes, self.img_size), torch.from_numpy(scenes.labels)
         if epoch is None or self.transforms is None:
             return (images - MEAN[0]) / STD[0], labels
         changed = []
@@ -77,13 +78,13 @@ class Canvases:
     def draw(self, index: int, epoch: int = 0) -> Canvas:
         """The canvas of that number, as it is before any augmentation, and where its digits are."""
         scenes = self.scenery.set(np.array([index]), *self._series(epoch))
-        image = draw(scenes, self.img_size, self.options.ink)[0]
-        pieces = scenes.glyphs.shape[1]
-        clutter = pieces - scenes.classes.shape[1]
-        masks = torch.cat([glyph_cover(scenes, piece, self.img_size) for piece in range(clutter, pieces)]) > 0.5
+        image = draw(scenes, self.img_size)[0]
+        shown = np.flatnonzero(scenes.shown[0])
+        first = scenes.glyphs.shape[1] - scenes.classes.shape[1]
+        masks = torch.cat([glyph_cover(scenes, first + digit, self.img_size) for digit in shown]) > 0.5
         # The library gives the last pixel; a box ends behind it.
         boxes = masks_to_boxes(masks) + torch.tensor([0, 0, 1, 1])
-        return Canvas(image, int(scenes.labels[0]), torch.from_numpy(scenes.classes[0]), boxes, masks)
+        return Canvas(image, int(scenes.labels[0]), torch.from_numpy(scenes.classes[0, shown]), boxes, masks)
 
     def _series(self, epoch: int | None) -> tuple[str | int, ...]:
         return (self.split, self.seed, epoch or 0) if self.split == "train" else (self.split,)

@@ -7,7 +7,7 @@ from torch import Tensor
 from xbench.data.scene import GLYPH, Scenes
 
 
-def draw(scenes: Scenes, img_size: tuple[int, int], ink: int = 0) -> Tensor:
+def draw(scenes: Scenes, img_size: tuple[int, int]) -> Tensor:
     """[n, 3, H, W] float32, 0 to 1."""
     canvas = _enlarge(scenes.ground, np.full((len(scenes.ground), 2), 0.5), np.ones((len(scenes.ground), 2)), img_size)
     canvas = canvas[:, None].repeat(1, 3, 1, 1)

@@ -21,16 +21,16 @@ class CanvasOptions:
     Attributes:
         digits: digits on a canvas; even, 6 to 20.
         clutter: share of the free cells in which a stroke or a fragment of a digit lies, 0 to 1.
+        alone: share of the training canvases that show the pair of equals and no other, 0 to 1: they teach what the
+            digits are, without which nobody comes to compare them. In validation and test there are none.
         train: canvases in an epoch; every epoch draws new ones.
         val: canvases for validation, always the same.
         test: canvases for the test, always the same.
     """
 
     digits: int = 6
-    clutter: float = 0.5
-    size: float = 1.0
-    ink: int = 0
-    huejit: float = 0.1
+    clutter: float = 0.3
+    alone: float = 0.5
     train: int = 8192
     val: int = 1024
     test: int = 2048
@@ -39,16 +39,17 @@ class CanvasOptions:
         pairs, odd = divmod(self.digits, 2)
         if odd or not 3 <= pairs <= DIGIT_CLASSES:
             raise UserError(f"canvas: digits must be an even number from 6 to {2 * DIGIT_CLASSES}, not {self.digits}.")
-        if not 0 <= self.clutter <= 1:
-            raise UserError(f"canvas: clutter must lie between 0 and 1, not {self.clutter}.")
+        for share in ("clutter", "alone"):
+            if not 0 <= getattr(self, share) <= 1:
+                raise UserError(f"canvas: {share} must lie between 0 and 1, not {getattr(self, share)}.")
         for split in ("train", "val", "test"):
             if getattr(self, split) < 1:
                 raise UserError(f"canvas: {split} must be at least 1 canvas, not {getattr(self, split)}.")
 
     @property
     def cells(self) -> int:
-        """Cells per side of the grid that things lie in: at least twice as many cells as digits."""
-        return math.ceil(math.sqrt(2 * self.digits))
+        """Cells per side of the grid that things lie in: at least one and a half times as many cells as digits."""
+        return math.ceil(math.sqrt(1.5 * self.digits))
 
 
 PUBLIC_OPTIONS: dict[str, Any] = {

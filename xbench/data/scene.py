@@ -1,7 +1,8 @@
 """The canvas task: what lies where on a canvas, before anything is drawn.
 
-Digits come in pairs. The two partners of a pair have the same colour and lie far apart. In exactly one pair the two
-digits are equal, and the label is that digit. The other pairs are made from classes that also occur exactly twice each:
+White digits lie on coloured tiles and come in pairs. The tiles of a pair have the same colour and lie far apart. In
+exactly one pair the two digits are equal, and the label is that digit. The other pairs are made from classes that also
+occur exactly twice each:
 
     red 3 … red 3      blue 5 … blue 8      green 8 … green 5      → 3
 
@@ -23,24 +24,27 @@ from xbench.data.digits import NUM_CLASSES, Digits
 from xbench.data.names import CanvasOptions
 
 GLYPH = 8
+INK, TILE = 0.85, 0.8  # size of a digit in its tile; brightness of a tile, under the digit's white
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """n canvases with d digits and c pieces of clutter each; lengths in units of the canvas's sides.
+    """n canvases with d digits, as many tiles and c pieces of clutter; lengths in units of the canvas's sides.
 
     Attributes:
         labels: [n] the digit of the pair of equals.
         classes: [n, d] the digits; places 2i and 2i + 1 are partners.
-        glyphs: [n, c + d, 8, 8] ink from 0 to 1; clutter first, since it lies below.
-        centres: [n, c + d, 2] (y, x).
-        sizes: [n, c + d, 2] height and width of the whole glyph.
-        colours: [n, c + d, 3] red, green and blue, 0 to 1.
+        shown: [n, d] bool; the others have no ink.
+        glyphs: [n, c + 2d, 8, 8] ink from 0 to 1, in the order of drawing: clutter, tiles, digits.
+        centres: [n, c + 2d, 2] (y, x).
+        sizes: [n, c + 2d, 2] height and width of the whole glyph.
+        colours: [n, c + 2d, 3] red, green and blue, 0 to 1.
         ground: [n, 8, 8] brightness of the canvas, to be enlarged smoothly.
     """
 
     labels: np.ndarray
     classes: np.ndarray
+    shown: np.ndarray
     glyphs: np.ndarray
     centres: np.ndarray
     sizes: np.ndarray
@@ -60,16 +64,17 @@ class _Luck:
 
 
 class Scenery:
-    """Sets scenes with the digits of one split."""
+    """Sets scenes with the digits of one split; ``alone`` is the share of them that show the pair of equals only."""
 
-    def __init__(self, options: CanvasOptions, digits: Digits):
-        self.options, self.digits = options, digits
+    def __init__(self, options: CanvasOptions, digits: Digits, alone: float = 0.0):
+        self.options, self.digits, self.alone = options, digits, alone
         self.first = np.searchsorted(digits.labels, np.arange(NUM_CLASSES + 1))
         cells = options.cells
         places = np.stack(np.divmod(np.arange(cells**2), cells), axis=1)  # [cells², 2]
         gaps = np.abs(places[:, None] - places[None]).max(axis=-1)
         self.places = places
         # Partners have at least a cell between them, and half of the canvas where it has more than four cells a side.
+        # So many cells are free that there is such a couple among any that are left.
         self.apart = np.argwhere(np.triu(gaps >= max(2, cells // 2)))  # [couples, 2]
 
     def set(self, indices: np.ndarray, *key: str | int) -> Scenes:
@@ -97,6 +102,10 @@ class Scenery:
         low, high = self.first[classes], self.first[classes + 1]
         ink = self.digits.images[(low + luck(options.digits) * (high - low)).astype(np.int64)]  # [n, d, 8, 8]
 
+        shown = np.ones((n, options.digits), dtype=bool)
+        shown[:, 2:] = luck(1) >= self.alone
+        visible = shown[:, :, None, None]
+
         taken = np.zeros((n, cells**2), dtype=bool)
         homes = []
         for _ in range(pairs):
@@ -111,7 +120,7 @@ class Scenery:
         couples = np.where(swap, couples[:, :, ::-1], couples)
         home = couples.reshape(n, -1)
 
-        hue = luck(1) + (np.arange(pairs) + luck(pairs, low=-0.5, high=0.5) * options.huejit) / pairs  # [n, pairs]
+        hue = luck(1) + (np.arange(pairs) + luck(pairs, low=-0.05, high=0.05)) / pairs  # [n, pairs]
         hue = np.take_along_axis(hue, luck(pairs).argsort(axis=1), axis=1)
         colour = _rgb(hue, luck(pairs, low=0.6, high=1.0), luck(pairs, low=0.7, high=1.0))  # [n, pairs, 3]
 
@@ -121,16 +130,20 @@ class Scenery:
         clutter_ink = self._clutter(luck, pieces)
         clutter_colour = _rgb(luck(pieces), luck(pieces), luck(pieces, low=0.3, high=0.8))
 
-        where = np.concatenate([clutter_home, home], axis=1)
-        jitter = luck(where.shape[1], 2, low=-0.1, high=0.1)
-        scale = luck(where.shape[1], 1, low=0.9, high=1.1) * options.size
+        where = np.concatenate([clutter_home, home], axis=1)  # [n, c + d]
+        centres = (self.places[where] + 0.5 + luck(where.shape[1], 2, low=-0.05, high=0.05)) / cells
+        sizes = np.broadcast_to(luck(where.shape[1], 1, low=0.9, high=1.1) / cells, (*where.shape, 2))
+        on_tiles = slice(pieces, None)
         return Scenes(
             labels=drawn[:, 0],
             classes=classes,
-            glyphs=np.concatenate([clutter_ink, ink], axis=1),
-            centres=(self.places[where] + 0.5 + jitter) / cells,
-            sizes=np.broadcast_to(scale / cells, (*where.shape, 2)),
-            colours=np.concatenate([clutter_colour, np.repeat(colour, 2, axis=1)], axis=1),
+            shown=shown,
+            glyphs=np.concatenate([clutter_ink, np.ones_like(ink) * visible, ink * visible], axis=1),
+            centres=np.concatenate([centres, centres[:, on_tiles]], axis=1),
+            sizes=np.concatenate([sizes, INK * sizes[:, on_tiles]], axis=1),
+            colours=np.concatenate(
+                [clutter_colour, np.repeat(TILE * colour, 2, axis=1), np.ones_like(ink[..., 0, :3])], 1
+            ),
             ground=luck(GLYPH, GLYPH, low=0.0, high=0.25),
         )
 

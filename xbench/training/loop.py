@@ -38,6 +38,7 @@ from xbench.training.job import Job, digest, outside_attention
 from xbench.training.processes import join_batch_norms, start
 from xbench.training.recipe import Recipe
 
+LAYOUT = torch.channels_last  # convolutions are faster so, on CPUs as on GPUs
 LOOKS_SECONDS = 1.0  # between two looks at the loss, each of which waits for the device
 
 
@@ -112,7 +113,7 @@ class Training:
             raise UserError(
                 f"{self._data.name} has {self._data.train_size} training images: no batch of {recipe.batch}."
             )
-        self._model = job.build(self._data.num_classes).to(fabric.device)
+        self._model = job.build(self._data.num_classes).to(fabric.device, memory_format=LAYOUT)
         self._facts = {
             "parameters": sum(weight.numel() for weight in self._model.parameters()),
             "shared_weights": digest(outside_attention(self._model.state_dict())) if job.attn else "",
@@ -227,7 +228,7 @@ class Training:
     def _step(self, number: int, images: Tensor, targets: Tensor) -> Tensor:
         """One update; the learning rate follows from its number."""
         self._scheduler.step_update(number)
-        scores = self._wrapped(images.to(self._fabric.device, non_blocking=True))
+        scores = self._wrapped(images.to(self._fabric.device, non_blocking=True, memory_format=LAYOUT))
         loss = F.cross_entropy(
             scores,
             targets.to(self._fabric.device, non_blocking=True),
