@@ -64,11 +64,11 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Also write the findings here, as JUnit XML.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the findings here, as JSON.")] = None,
 ) -> None:
-    """Tells whether this code is worse than another commit, or than committed figures. Nothing fails by chance.
+    """Tells whether this code is worse than another commit, or than committed figures.
 
     Parameters, MACs and peak memory have to be equal. A time fails only if two runs with fresh processes both show it
-    to be slower than allowed; if the interval holds both, the verdict is INCONCLUSIVE. What ran before and does not any
-    more fails. Examples:
+    to be slower than allowed. What ran before and does not any more fails. What cannot be told is INCONCLUSIVE.
+    Examples:
 
         xbench check --against main
 
