@@ -113,7 +113,7 @@ class Training:
             raise UserError(
                 f"{self._data.name} has {self._data.train_size} training images: no batch of {recipe.batch}."
             )
-        self._model = job.build(self._data.num_classes).to(fabric.device, memory_format=LAYOUT)
+        self._model = job.build(self._data.num_classes).to(fabric.device).to(memory_format=LAYOUT)
         self._facts = {
             "parameters": sum(weight.numel() for weight in self._model.parameters()),
             "shared_weights": digest(outside_attention(self._model.state_dict())) if job.attn else "",
