@@ -11,6 +11,9 @@ is which digits belong together, and that is known only to who compares places f
 the canvas has lost it, unless it keeps a count for every colour and digit at once, and the colours are continuous and
 new on every canvas.
 
+What an average loses, convolutions may still find where they span the canvas. Those of XFormer reach about 300 pixels:
+at 64 pixels a skeleton without any attention learns the task as well as one with softmax.
+
 A scene is a function of one row of uniform numbers, in units of the canvas's sides: it is the same at any resolution.
 """
 
