@@ -123,3 +123,16 @@ def timed(arm: MadeArm, conditions, launches=6, rounds=5, noise=0.02, seed=0) ->
 def failed(arm: MadeArm, conditions, metrics=("params", "macs", "throughput"), status="oom") -> list[Record]:
     """An arm that could not be measured."""
     return [make(arm, conditions, metric, [], status=status, reason="allocating 16 GiB") for metric in metrics]
+
+
+def trained(arm: MadeArm, conditions, top1, epochs=3, **changes) -> list[Record]:
+    """Accuracies, one per seed; ``changes`` go into what the training run told of itself."""
+    records = []
+    for seed, value in enumerate(top1):
+        job = {"data": "digits", "seed": seed, "attn": arm.attn, "baseline": None}
+        recipe = {"epochs": epochs, "lr": 0.002, "augmentation": {"hflip": 0.0}}
+        history = [{"val_top1": value * (i + 1) / epochs} for i in range(epochs)]
+        detail = {"job": {**job, "recipe": recipe}, "data": {"name": "digits"}, "history": history}
+        detail |= {"parameters": 1_000_000, "shared_weights": f"w{seed}", "data_order": f"d{seed}"} | changes
+        records.append(make(arm, conditions, "top1", [value], seed, detail=detail))
+    return records

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from made_records import CONTROL, LINEAR, QUADRATIC, MadeArm, exact, failed, place, timed
+from made_records import CONTROL, LINEAR, QUADRATIC, MadeArm, exact, failed, place, timed, trained
 from matplotlib.patches import Rectangle
 
 from xbench.report.panels import ACROSS, make_panels, style
@@ -38,7 +38,8 @@ def bars(axes):
 
 
 def test_every_plot_that_can_be_asked_for_is_drawn_or_not_there(tmp_path):
-    inference = Results(measure((QUADRATIC, LINEAR), [place(res) for res in (256, 512, 1024)]))
+    learnt = [r for arm in (QUADRATIC, LINEAR) for r in trained(arm, place(256), [90.0, 92.0])]
+    inference = Results(measure((QUADRATIC, LINEAR), [place(res) for res in (256, 512, 1024)]) + learnt)
     training = Results(measure((QUADRATIC, LINEAR), [place(256, direction="training")]))
     assert set(DRAWN) == set(PLOTS)
     drawn = {name for name in PLOTS if plot(inference, name)}

@@ -1,5 +1,6 @@
 """The Typer application, and what its verbs share: options, exit codes, consoles. No torch is imported here."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -87,8 +88,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the records as JSON li
 
 
 def output() -> Console:
-    """Standard output: as wide as the screen, or 100 columns where it goes into a file."""
-    return Console(width=None if sys.stdout.isatty() else 100)
+    """Standard output: as wide as the screen or as COLUMNS says, or 100 columns where it goes into a file."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100)
 
 
 def progress() -> Console:
