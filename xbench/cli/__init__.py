@@ -7,10 +7,12 @@ from typing import Any
 
 from rich.text import Text
 
-# Each registers its verbs with the application.
-from xbench.cli import attentions, claims, exchange, gate, history, measure, runs, training  # noqa: F401
 from xbench.cli.app import EXIT_USER, app, progress
 from xbench.errors import UserError
+
+# Each registers its verbs with the application, which lists them in this order.
+# isort: off
+from xbench.cli import measure, runs, training, attentions, claims, gate, exchange, history  # noqa: F401
 
 
 def _terminate(*_: Any) -> None:

@@ -19,7 +19,7 @@ def export_runs(
         Path, typer.Option("--out", "-o", help="The file; a folder for asv, or where there are several runs.")
     ],
 ) -> None:
-    """Writes runs as pytest-benchmark JSON, as results of asv, or in Bencher Metric Format. Examples:
+    """Writes runs as pytest-benchmark JSON, as results of asv, or in Bencher Metric Format. For example:
 
     xbench export my-run --format pytest-benchmark -o my-run.json && pytest-benchmark compare my-run.json
 

@@ -83,7 +83,7 @@ def evaluate(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Top-1 of trained weights; on request at another resolution, patch size, or on other data. Example:
+    """Top-1 of trained weights; on request at another resolution, patch size, or on other data. For example:
 
     xbench evaluate my-xfa --res 128
     """
