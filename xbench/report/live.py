@@ -66,6 +66,7 @@ class Display:
             self._console.print(Text(f"{self._line(progress)} · {self._time()}"), soft_wrap=True)
 
     def learning(self, case: Case, seed: int, step: dict[str, Any]) -> None:
+        self._left = None  # what was known is the time of launches
         done = f"epoch {step['epoch']} of {step['epochs']}, step {step['step']} of {step['steps']}"
         speed = f"{show_number(step['images_per_second'], 3)} img/s, {show_seconds(step['seconds_left'])} left"
         where = self._where(case.conditions, case.arm.label, f"seed {seed}")
