@@ -14,29 +14,46 @@ from xbench.errors import UserError
 FEW = np.arange(40)
 
 
-def scenes(split="test", **options):
-    return Scenery(CanvasOptions(**options), digit_splits()[split]).set(FEW, split)
+def scenes(split="test", shape=(1, 1), **options):
+    return Scenery(CanvasOptions(**options), digit_splits()[split], shape).set(FEW, split)
+
+
+def halves(values):
+    """[n, d, ...] → those at one end and those of their partners at the other, [n, d/2, ...] each."""
+    return np.split(values, 2, axis=1)
 
 
 @pytest.mark.parametrize("digits", [6, 8, 14])
 def test_only_the_pairs_decide(digits):
     drawn = scenes(digits=digits)
-    pairs = drawn.classes.reshape(len(FEW), -1, 2)
-    for label, canvas in zip(drawn.labels, pairs, strict=True):
-        assert [a for a, b in canvas if a == b] == [label], "one pair of equals, and it is the label"
-        assert (np.unique(canvas, return_counts=True)[1] == 2).all(), "every digit occurs twice"
+    for label, one, other in zip(drawn.labels, *halves(drawn.classes), strict=True):
+        assert one[one == other].tolist() == [label], "one pair of equals, and it is the label"
+        assert len(set(one)) == len(one), "every digit occurs once at each end"
+        assert set(one) == set(other)
 
 
-def test_partners_share_a_colour_that_no_one_else_has_and_lie_apart():
-    options = CanvasOptions(digits=8)
-    drawn = Scenery(options, digit_splits()["test"]).set(FEW, "test")
-    colours = drawn.colours[:, -16:-8].reshape(len(FEW), 4, 2, 3)  # of the tiles; the digits are white
-    assert (colours[:, :, 0] == colours[:, :, 1]).all()
-    gaps = np.linalg.norm(colours[:, :, None, 0] - colours[:, None, :, 0], axis=-1)[:, *np.triu_indices(4, 1)]
+def test_partners_share_a_colour_that_no_one_else_has():
+    tiles, partners = halves(scenes(digits=8).colours[:, -16:-8])  # the digits are white
+    assert (tiles == partners).all()
+    gaps = np.linalg.norm(tiles[:, :, None] - tiles[:, None], axis=-1)[:, *np.triu_indices(4, 1)]
     assert gaps.min() > 0.1
-    centres = drawn.centres[:, -8:].reshape(len(FEW), 4, 2, 2)
-    apart = np.abs(centres[:, :, 0] - centres[:, :, 1]).max(axis=-1)
-    assert apart.min() > 1.5 / options.cells
+
+
+@pytest.mark.parametrize(
+    ("shape", "digits", "apart"),
+    [((1, 1), 6, 1 / 3), ((1, 1), 20, 1 / 3), ((32, 256), 6, 0.75), ((256, 32), 6, 0.75), ((48, 96), 6, 0.6)],
+)
+def test_partners_lie_at_the_two_ends_of_the_longer_side_and_nothing_overlaps(shape, digits, apart):
+    drawn = scenes(shape=shape, digits=digits, clutter=1.0)
+    long = int(shape[1] >= shape[0])
+    centres = drawn.centres[:, :-digits]  # of clutter and tiles
+    one, other = halves(centres[:, -digits:, long])
+    size = drawn.sizes[0, 0, long] * 1.2
+    assert (other.min(axis=1) - one.max(axis=1)).min() > apart + size / 2
+    for canvas in centres:
+        gaps = np.abs(canvas[:, None] - canvas[None]) / drawn.sizes[0, 0]
+        assert gaps.max(axis=-1)[np.triu_indices(len(canvas), 1)].min() > 0.7
+    assert ((drawn.centres > 0) & (drawn.centres < 1)).all()
 
 
 def test_a_split_is_drawn_with_its_own_digits_only():

@@ -18,7 +18,7 @@ from xbench.data.pictures import Transforms
 from xbench.data.scene import Scenery
 
 # Changes whenever the same numbers would give another picture.
-DRAWING = 1
+DRAWING = 2
 MEAN = STD = (0.5, 0.5, 0.5)
 
 
@@ -29,7 +29,7 @@ class Canvas:
     Attributes:
         image: [3, H, W] float32, 0 to 1.
         label: the digit of the pair of equals.
-        classes: [n] the digits that are shown; places 2i and 2i + 1 are partners.
+        classes: [n] the digits that are shown; the first half lies at one end, the second at the other.
         boxes: [n, 4] float32, x₁ y₁ x₂ y₂ in pixels, around each digit's ink.
         masks: [n, H, W] bool, each digit's ink.
     """
@@ -59,7 +59,7 @@ class Canvases:
         self.split, self.options, self.img_size, self.seed = split, options, img_size, seed
         self.transforms = transforms
         self.digits: Digits = digit_splits()[split]
-        self.scenery = Scenery(options, self.digits, options.alone if split == "train" else 0.0)
+        self.scenery = Scenery(options, self.digits, img_size, options.alone if split == "train" else 0.0)
 
     def __len__(self) -> int:
         return getattr(self.options, self.split)

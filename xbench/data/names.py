@@ -1,6 +1,5 @@
 """Names of data sets: name[:folder][:option=value,…]. Imports no torch, so that a wrong name is refused at once."""
 
-import math
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -45,11 +44,6 @@ class CanvasOptions:
         for split in ("train", "val", "test"):
             if getattr(self, split) < 1:
                 raise UserError(f"canvas: {split} must be at least 1 canvas, not {getattr(self, split)}.")
-
-    @property
-    def cells(self) -> int:
-        """Cells per side of the grid that things lie in: at least one and a half times as many cells as digits."""
-        return math.ceil(math.sqrt(1.5 * self.digits))
 
 
 PUBLIC_OPTIONS: dict[str, Any] = {

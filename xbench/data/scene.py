@@ -1,15 +1,14 @@
 """The canvas task: what lies where on a canvas, before anything is drawn.
 
-White digits lie on coloured tiles and come in pairs. The tiles of a pair have the same colour and lie far apart. In
-exactly one pair the two digits are equal, and the label is that digit. The other pairs are made from classes that also
-occur exactly twice each:
+White digits lie on coloured tiles and come in pairs. The tiles of a pair have the same colour and lie at the two ends
+of the canvas's longer side. In exactly one pair the two digits are equal, and the label is that digit. The other pairs
+are made so that both ends show the same digits:
 
-    red 3 … red 3      blue 5 … blue 8      green 8 … green 5      → 3
+    red 3, blue 5, green 8   …   green 5, red 3, blue 8      → 3
 
-So every digit on the canvas occurs twice, and which digits there are says nothing beyond 1 in ``pairs``. What decides
-is which digits belong together, and that is known only to who compares places far apart *by colour*: an average over
-the canvas has lost it, unless it keeps a count for every colour and digit at once, and the colours are continuous and
-new on every canvas.
+So which digits there are, and at which end, says nothing beyond 1 in ``pairs``. What decides is which digits belong
+together, and that is known only to who compares the ends *by colour*: an average over the canvas has lost it, unless it
+keeps a count for every colour and digit at once, and the colours are continuous and new on every canvas.
 
 What an average loses, convolutions may still find where they span the canvas. Those of XFormer reach about 300 pixels:
 at 64 pixels a skeleton without any attention learns the task as well as one with softmax.
@@ -36,7 +35,7 @@ class Scenes:
 
     Attributes:
         labels: [n] the digit of the pair of equals.
-        classes: [n, d] the digits; places 2i and 2i + 1 are partners.
+        classes: [n, d] the digits; i and i + d/2 are partners, at opposite ends.
         shown: [n, d] bool; the others have no ink.
         glyphs: [n, c + 2d, 8, 8] ink from 0 to 1, in the order of drawing: clutter, tiles, digits.
         centres: [n, c + 2d, 2] (y, x).
@@ -67,18 +66,26 @@ class _Luck:
 
 
 class Scenery:
-    """Sets scenes with the digits of one split; ``alone`` is the share of them that show the pair of equals only."""
+    """Sets scenes with the digits of one split for canvases of that shape (height, width).
 
-    def __init__(self, options: CanvasOptions, digits: Digits, alone: float = 0.0):
+    Things lie in a grid of about square cells, one and a half times as many as digits or more, at least two across the
+    shorter side. Digits take as many layers of cells from either end of the longer side as they need.
+
+    Args:
+        alone: share of the scenes that show the pair of equals and no other.
+    """
+
+    def __init__(self, options: CanvasOptions, digits: Digits, shape: tuple[int, int] = (1, 1), alone: float = 0.0):
         self.options, self.digits, self.alone = options, digits, alone
         self.first = np.searchsorted(digits.labels, np.arange(NUM_CLASSES + 1))
-        cells = options.cells
-        places = np.stack(np.divmod(np.arange(cells**2), cells), axis=1)  # [cells², 2]
-        gaps = np.abs(places[:, None] - places[None]).max(axis=-1)
-        self.places = places
-        # Partners have at least a cell between them, and half of the canvas where it has more than four cells a side.
-        # So many cells are free that there is such a couple among any that are left.
-        self.apart = np.argwhere(np.triu(gaps >= max(2, cells // 2)))  # [couples, 2]
+        aspect = max(shape) / min(shape)
+        across = max(2, math.ceil(math.sqrt(1.5 * options.digits / aspect)))
+        along = math.floor(across * aspect)
+        upright = shape[0] > shape[1]
+        self.cells = np.array((along, across) if upright else (across, along))
+        places = np.stack(np.divmod(np.arange(across * along), across), axis=1)  # [cells, 2], end after end
+        self.places = places if upright else places[:, ::-1]
+        self.end = across * math.ceil(options.digits / 2 / across)  # cells of an end
 
     def set(self, indices: np.ndarray, *key: str | int) -> Scenes:
         """The scenes with these numbers in the series that the key names."""
@@ -95,47 +102,35 @@ class Scenery:
 
     def _scenes(self, luck: _Luck) -> Scenes:
         options, n = self.options, len(luck.rows)
-        pairs, cells = options.digits // 2, options.cells
+        pairs, cells = options.digits // 2, len(self.places)
 
         drawn = luck(NUM_CLASSES).argsort(axis=1)[:, :pairs]  # [n, pairs] different classes, that of the equals first
         others = drawn[:, 1:]
-        classes = np.concatenate(
-            [drawn[:, [0, 0]], np.stack([others, np.roll(others, 1, axis=1)], axis=2).reshape(n, -1)], axis=1
-        )  # [n, d]
+        classes = np.concatenate([drawn, drawn[:, :1], np.roll(others, 1, axis=1)], axis=1)  # [n, d]
         low, high = self.first[classes], self.first[classes + 1]
         ink = self.digits.images[(low + luck(options.digits) * (high - low)).astype(np.int64)]  # [n, d, 8, 8]
 
         shown = np.ones((n, options.digits), dtype=bool)
-        shown[:, 2:] = luck(1) >= self.alone
+        shown[:, np.arange(options.digits) % pairs > 0] = luck(1) >= self.alone
         visible = shown[:, :, None, None]
 
-        taken = np.zeros((n, cells**2), dtype=bool)
-        homes = []
-        for _ in range(pairs):
-            wish = luck(len(self.apart))
-            wish[taken[:, self.apart].any(axis=2)] = -1
-            couple = self.apart[wish.argmax(axis=1)]  # [n, 2]
-            np.put_along_axis(taken, couple, True, axis=1)
-            homes.append(couple)
-        # A couple is (upper, lower); of the two digits of a pair, either may be the upper one.
-        swap = luck(pairs, 1) < 0.5
-        couples = np.stack(homes, axis=1)  # [n, pairs, 2]
-        couples = np.where(swap, couples[:, :, ::-1], couples)
-        home = couples.reshape(n, -1)
+        ends = luck(2, self.end).argsort(axis=2)[:, :, :pairs]  # [n, 2, pairs]
+        home = (ends + np.array([[0], [cells - self.end]])).reshape(n, -1)  # [n, d]
+        taken = np.zeros((n, cells), dtype=bool)
+        np.put_along_axis(taken, home, True, axis=1)
 
         hue = luck(1) + (np.arange(pairs) + luck(pairs, low=-0.05, high=0.05)) / pairs  # [n, pairs]
         hue = np.take_along_axis(hue, luck(pairs).argsort(axis=1), axis=1)
         colour = _rgb(hue, luck(pairs, low=0.6, high=1.0), luck(pairs, low=0.7, high=1.0))  # [n, pairs, 3]
 
-        free = options.cells**2 - options.digits
-        pieces = round(options.clutter * free)
-        clutter_home = np.where(taken, 2.0, luck(cells**2)).argsort(axis=1)[:, :pieces]  # [n, c]
+        pieces = round(options.clutter * (cells - options.digits))
+        clutter_home = np.where(taken, 2.0, luck(cells)).argsort(axis=1)[:, :pieces]  # [n, c]
         clutter_ink = self._clutter(luck, pieces)
         clutter_colour = _rgb(luck(pieces), luck(pieces), luck(pieces, low=0.3, high=0.8))
 
         where = np.concatenate([clutter_home, home], axis=1)  # [n, c + d]
-        centres = (self.places[where] + 0.5 + luck(where.shape[1], 2, low=-0.05, high=0.05)) / cells
-        sizes = np.broadcast_to(luck(where.shape[1], 1, low=0.9, high=1.1) / cells, (*where.shape, 2))
+        centres = (self.places[where] + 0.5 + luck(where.shape[1], 2, low=-0.05, high=0.05)) / self.cells
+        sizes = luck(where.shape[1], 1, low=0.9, high=1.1) / self.cells
         on_tiles = slice(pieces, None)
         return Scenes(
             labels=drawn[:, 0],
@@ -145,7 +140,7 @@ class Scenery:
             centres=np.concatenate([centres, centres[:, on_tiles]], axis=1),
             sizes=np.concatenate([sizes, INK * sizes[:, on_tiles]], axis=1),
             colours=np.concatenate(
-                [clutter_colour, np.repeat(TILE * colour, 2, axis=1), np.ones_like(ink[..., 0, :3])], 1
+                [clutter_colour, np.tile(TILE * colour, (1, 2, 1)), np.ones_like(ink[..., 0, :3])], 1
             ),
             ground=luck(GLYPH, GLYPH, low=0.0, high=0.25),
         )
