@@ -55,6 +55,7 @@ def theirs(train_py: Path, root: Path, out: Path) -> float:
     command += ["--clip-grad", "1", "--smoothing", "0.1", "--hflip", "0.5", "--scale", "0.2", "1.0"]
     command += ["--color-jitter", "0", "--warmup-epochs", "1", "--sched-on-updates", "--model-ema"]
     command += ["--model-ema-decay", "0.99", "--workers", "1", "--log-interval", "1", "--output", str(out)]
+    command += ["--channels-last"]  # as ours does
     environment = {**os.environ, "OMP_NUM_THREADS": THREADS}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if f"Train: {EPOCHS - 1} [" in line]
