@@ -94,6 +94,14 @@ def test_a_plan_is_one_table_and_one_line(capsys):
     assert text.count("predicted MiB") == 1
     assert "1024 px, xfa: too large" in text
     assert "6 cells, 1 impossible" in text
+    assert "train" not in text
+
+
+def test_a_plan_tells_how_long_training_takes(capsys):
+    study = make_study(["mhsa", "xfa"], [64], metrics=["top1"], threads=[2])
+    expected = [Expected(case, 2**30, 10**9, 0.5, trainings=3, training_seconds=60) for case in study.cases()]
+    show_forecast(study, expected, Console(width=100))
+    assert "about 3 min 00 s to train 6 models" in capsys.readouterr().out
 
 
 def test_a_report_is_made_again_from_its_folder(tmp_path):

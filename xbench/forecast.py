@@ -2,7 +2,8 @@
 
 Times come from the machine's own limits, measured in a third of a second: a step takes about its multiply–accumulates
 at the rate of a large matrix product and its traffic at the rate of a copy. That is a rough guess, right to a factor of
-about two for eager models; the plan needs no more. Compiling and the search for a largest batch are not in it.
+about two for eager models; the plan needs no more. Compiling, the search for a largest batch and the reading of images
+are not in it.
 """
 
 from dataclasses import dataclass
@@ -18,14 +19,16 @@ TRAINING_FACTOR = 3  # a backward pass has twice the products of a forward pass
 
 @dataclass(frozen=True)
 class Expected:
-    """One case: predicted bytes (None where unknown), MACs of an image and seconds of a step; or why it cannot be, in
-    ``reason``; ``held`` where it is measured already.
+    """One case: predicted bytes (None where unknown), MACs of an image, seconds of a step, trainings still to do, the
+    seconds of each; or why it cannot be, in ``reason``; ``held`` where it is measured already.
     """
 
     case: Case
     memory_bytes: int | None = 0
     macs: int = 0
     seconds: float = 0.0
+    trainings: int = 0
+    training_seconds: float = 0.0
     reason: str = ""
     held: bool = False
 
@@ -52,6 +55,11 @@ def total_seconds(study: Study, expected: list[Expected]) -> float:
         groups.setdefault(str(one.case.conditions), []).append(one.seconds)
     controls = len(study.controls)
     return exact + launches * sum(_launch_seconds([*steps, *steps[:controls]], pace) for steps in groups.values())
+
+
+def training_seconds(expected: list[Expected], at_once: int) -> float:
+    """A guess at the seconds of all training, so many models side by side."""
+    return sum(one.trainings * one.training_seconds for one in expected) / at_once
 
 
 def _launch_seconds(steps: list[float], pace: dict[str, tuple[Any, ...]]) -> float:

@@ -7,6 +7,7 @@ each case in a process of its own, and then launches. A launch is in the ledger 
 import hashlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,18 +108,33 @@ class Runner:
                         expected.append(Expected(case, held=True))
                         continue
                     try:
-                        found = surveyor.survey(case)
-                        key = (case.dtype, case.threads)
-                        limits[key] = limits.get(key) or surveyor.limits(case)
-                        memory, macs = found["predicted_memory"], found["cost"]["macs"]
-                        if self.study.executes:
-                            surveyor.check_fits(case, memory)
+                        expected.append(self._expect(surveyor, case, limits))
                     except ArmError as end:
                         expected.append(Expected(case, reason=f"{end.status}: {end.reason}"))
-                        continue
-                    seconds = step_seconds(case, macs, memory["traffic"] if memory else 0, limits[key])
-                    expected.append(Expected(case, memory["total"] if memory else None, macs, seconds))
         return expected
+
+    def _expect(self, surveyor: Surveyor, case: Case, limits: dict[tuple[str, int], dict[str, Any]]) -> Expected:
+        """The forecast of a case. ``limits`` are those of the machine by dtype and threads, and are added to."""
+
+        def seconds(step: Case, found: dict[str, Any]) -> float:
+            key = (step.dtype, step.threads)
+            limits[key] = limits.get(key) or surveyor.limits(step)
+            memory = found["predicted_memory"]
+            return step_seconds(step, found["cost"]["macs"], memory["traffic"] if memory else 0, limits[key])
+
+        found = surveyor.survey(case)
+        memory = found["predicted_memory"]
+        if self.study.executes:
+            surveyor.check_fits(case, memory)
+        cost = (memory["total"] if memory else None, found["cost"]["macs"], seconds(case, found))
+        trainings = len(self.book.missing_seeds(case))
+        if not trainings:
+            return Expected(case, *cost)
+        job = self.study.job(case, 0)
+        recipe = job.recipe
+        step = replace(case, direction="training", batch=recipe.batch, dtype=recipe.dtype, threads=job.threads)
+        steps = recipe.epochs * job.open_data().steps
+        return Expected(case, *cost, trainings, steps * seconds(step, surveyor.survey(step)))
 
     def results(self) -> Results:
         """What the records so far say, with the arms in the order asked for."""
@@ -220,11 +236,10 @@ class Runner:
 
     def _train(self) -> None:
         """Last, because it takes longest."""
-        at_once = self.study.threads[0] if self.study.device == "cpu" else 1
         cases = [case for group in self._plan.groups for case in group.open if "top1" in self.study.metrics_of(case)]
         for group in self._plan.groups:
             self.book.check_unchanged(group.cases)
-        Trainings(self._bench, self.book.folder / "training", at_once).run(cases)
+        Trainings(self._bench, self.book.folder / "training", self.study.trainings_at_once).run(cases)
 
     def _precise(self, group: Group) -> bool:
         return all(estimate.half_width <= self._effect / 2 for estimate in self._ratios(group).values())

@@ -153,6 +153,11 @@ class Study:
         """Whether accuracy is asked for."""
         return any(METRICS[name].how == "trained" for name in self.metrics)
 
+    @property
+    def trainings_at_once(self) -> int:
+        """Models that are trained side by side."""
+        return self.threads[0] if self.device == "cpu" else 1
+
     def job(self, case: Case, seed: int) -> Job:
         """The training run behind the case's accuracy. On a CPU each has one thread, and several run side by side."""
         assert case.img_size is not None

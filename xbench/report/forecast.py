@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from xbench.forecast import Expected, total_seconds
+from xbench.forecast import Expected, total_seconds, training_seconds
 from xbench.report.conditions import Conditions, settings
 from xbench.report.numbers import show_count, show_number, show_seconds
 from xbench.report.tables import make_grids
@@ -32,8 +32,9 @@ def show_forecast(study: Study, expected: list[Expected], console: Console) -> N
     parts += [f"{held} already measured"] if held else []
     parts += [f"{impossible} impossible"] if impossible else []
     time = f"about {show_seconds(total_seconds(study, expected))} to measure the rest"
-    models = sum("top1" in study.metrics_of(one.case) and not one.held and not one.reason for one in expected)
-    training = f", and the training of {models * study.seeds} models" if models else ""
+    models = sum(one.trainings for one in expected)
+    seconds = training_seconds(expected, study.trainings_at_once)
+    training = f", and about {show_seconds(seconds)} to train {models} models" if models else ""
     console.print(Text(f"{', '.join(parts)}; {time}{training}."))
 
 
