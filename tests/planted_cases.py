@@ -32,7 +32,7 @@ EXACT = BLOCK + 'level = ["op", "block", "model"]\ntokens = [64]\nmetrics = ["pa
 
 # Places in the code that plants go before or after.
 LAYERS, XFA = "xbench/models/layers.py", "attention_variants/xfa.py"
-BLOCK_INIT = "        conv = partial(ConvNormAct, act_layer=nn.SiLU)\n"
+BLOCK_INIT = "        self.conv_kxk = ConvNormAct(chs, chs, 3)\n"
 BLOCK_FORWARD = "        # x: [B, chs, H, W]\n        shortcut"
 ATTENTION_FORWARD = "        q, context, feature = self.scores(x, grid)\n        weights"
 EXTRA_WORK = "        for _ in range({units}):\n            {work}\n"

@@ -77,6 +77,12 @@ def test_bad_input_is_a_message_and_exit_code_2(tmp_path, args, message):
     assert not list(tmp_path.iterdir()), "nothing is created for a mistake"
 
 
+def test_a_process_that_measures_loads_torch_and_little_else():
+    code = "import sys, xbench.worker; print({'timm', 'torchvision', 'torch._dynamo', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n", "every start of every launch would pay for it"
+
+
 def test_an_interrupt_keeps_what_was_finished(tmp_path):
     asked = ["compare", "--attn", "xfa", "mhsa", "--res", "64", "--size", "xxs", "--threads", "1", "--out", "run"]
     process = subprocess.Popen(

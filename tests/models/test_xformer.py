@@ -4,7 +4,10 @@ from functools import partial
 
 import pytest
 import torch
-from timm.layers import ConvNormAct
+from timm.layers import ClassifierHead as TimmHead
+from timm.layers import ConvNormAct, SqueezeExcite
+from timm.layers import DropPath as TimmDropPath
+from timm.models._efficientnet_blocks import InvertedResidual
 from timm.models.byobnet import LayerFn
 from timm.models.mobilevit import MobileVitBlock
 from torch import nn
@@ -14,7 +17,8 @@ from attention_variants.xfa import CrossFeatureAttention
 from xbench.errors import UserError
 from xbench.models import SIZES, build_model, check_input
 from xbench.models.baselines import build_baseline
-from xbench.models.layers import XFBlock, XFLayer, fold, unfold
+from xbench.models.layers import DropPath, MV3Block, XFBlock, XFLayer, fold, unfold
+from xbench.models.xformer import ClassifierHead
 
 ALL = ("mhsa", "mhsa-sdpa", "separable", "xfa")
 
@@ -111,6 +115,40 @@ def test_block_is_timm_mobilevit_block(img_size):
     theirs.load_state_dict({k.replace("layers.", "transformer."): v for k, v in ours.state_dict().items()})
     x = torch.randn(2, 12, *img_size)
     torch.testing.assert_close(ours.double()(x.double()), theirs.double()(x.double()), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("stride", "out_chs"), [(1, 12), (1, 20), (2, 12)])
+def test_mobilenet_block_is_timm_inverted_residual(stride, out_chs):
+    theirs = InvertedResidual(
+        12, out_chs, stride=stride, exp_ratio=4, act_layer=nn.SiLU, se_layer=partial(SqueezeExcite, rd_ratio=0.25)
+    ).double()
+    ours = MV3Block(12, out_chs, stride=stride, exp_ratio=4).double()
+    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
+    x = torch.randn(2, 12, 9, 7, dtype=torch.float64)
+    for train in (True, False):  # the first changes the running statistics, which the second uses
+        found, expected = (block.train(train)(x) for block in (ours, theirs))
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+        found.square().sum().backward()
+        expected.square().sum().backward()
+    for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, its.grad, rtol=1e-8, atol=1e-10)
+
+
+def test_stochastic_depth_is_timms():
+    x, found = torch.randn(64, 3, 2, 2), []
+    for module in (DropPath(0.3), TimmDropPath(0.3)):
+        torch.manual_seed(1)
+        found.append(module(x))
+    assert torch.equal(*found)
+    assert torch.equal(DropPath(0.3).eval()(x), x)
+
+
+def test_head_is_timms():
+    ours, theirs = ClassifierHead(6, 4, 0.0), TimmHead(6, 4)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 6, 5, 3)
+    torch.testing.assert_close(ours(x), theirs(x))
+    assert torch.equal(ClassifierHead(6, 0, 0.0)(x), TimmHead(6, 0)(x))
 
 
 @pytest.mark.parametrize("img_size", [(32, 32), (33, 33), (47, 65), (64, 256)])

@@ -7,8 +7,8 @@ cost some microseconds per module, which the modules around them bear: these tim
 What the names mean:
 
 - "attention": ``XFLayer.attn``; elsewhere classes with "Attention" in their names, as timm has them.
-- "MLP": classes with "Mlp" in their names, which are timm's.
-- "norms": with the activation that timm's norm layers contain.
+- "MLP": classes with "Mlp" in their names, as timm has them.
+- "norms": with the activation behind a convolution's, which timm's norm layers contain.
 - "unfold/fold": what the frame of a block does itself (``XFBlock``, timm's ``MobileVitBlock`` and
   ``MobileVitV2Block``): unfold and fold, interpolation to whole patches, concatenation with the input.
 - "other": all the rest: residual additions, squeeze-and-excitation without its convolutions, activations on their own,
@@ -22,18 +22,17 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from timm.models.mobilevit import MobileVitBlock, MobileVitV2Block
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from xbench.metrics import COMPONENTS
 from xbench.metrics.counters import Alone
-from xbench.models.layers import XFBlock, XFLayer
+from xbench.models.layers import ConvNormAct, XFLayer
 
 WHOLE = {"attention", "MLP", "norms"}
 
-FRAMES = (XFBlock, MobileVitBlock, MobileVitV2Block)
+FRAMES = ("XFBlock", "MobileVitBlock", "MobileVitV2Block")
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm)
 
 
@@ -67,8 +66,15 @@ def _components(module: nn.Module, given: str = "") -> dict[nn.Module, str]:
     found = {module: component}
     if component not in WHOLE:
         for name, child in module.named_children():
-            found |= _components(child, "attention" if isinstance(module, XFLayer) and name == "attn" else "")
+            found |= _components(child, _place(module, name))
     return found
+
+
+def _place(module: nn.Module, name: str) -> str:
+    """The component of a child where its place decides, and not what it is."""
+    if isinstance(module, XFLayer) and name == "attn":
+        return "attention"
+    return "norms" if isinstance(module, ConvNormAct) and name == "act" else ""
 
 
 def _component(module: nn.Module) -> str:
@@ -81,7 +87,7 @@ def _component(module: nn.Module) -> str:
         return "convolutions"
     if isinstance(module, NORMS):
         return "norms"
-    return "unfold/fold" if isinstance(module, FRAMES) else "other"
+    return "unfold/fold" if name in FRAMES else "other"
 
 
 class _Watch:

@@ -53,8 +53,6 @@ def build_model(
         UserError: unknown attention, option or size; widths that the attention refuses; an image under 32 pixels a side
             or a patch larger than the smallest feature map; a stage that does not exist.
     """
-    from timm.models import FeatureListNet
-
     from xbench.models.xformer import XFormer
 
     if img_size is not None:
@@ -70,6 +68,8 @@ def build_model(
         drop_path_rate=drop_path_rate,
     )
     if features_only:
+        from timm.models import FeatureListNet
+
         return FeatureListNet(model, out_indices=_stage_indices(out_indices), flatten_sequential=True)
     return model
 

@@ -7,11 +7,10 @@ from MobileViT (arXiv 2110.02178) and checked against that total (5.5 M stated, 
 
 import math
 
-from timm.layers import ClassifierHead, ConvNormAct, trunc_normal_
 from torch import Tensor, nn
 
 from xbench.errors import UserError, unknown_name
-from xbench.models.layers import AttentionLike, MV3Block, XFBlock
+from xbench.models.layers import AttentionLike, ConvNormAct, MV3Block, XFBlock
 from xbench.models.sizes import SIZES
 
 STEM_CHANNELS = 16
@@ -56,7 +55,7 @@ class XFormer(nn.Module):
         self.num_features = self.head_hidden_size = widths.head
         self.feature_info: list[dict[str, str | int]] = []
 
-        self.stem = ConvNormAct(in_chans, STEM_CHANNELS, kernel_size=3, stride=2, act_layer=nn.SiLU)
+        self.stem = ConvNormAct(in_chans, STEM_CHANNELS, 3, stride=2)
         self.stages = nn.Sequential()
         in_chs, reduction = STEM_CHANNELS, 2
         for i, stage in enumerate(widths.stages):
@@ -84,8 +83,8 @@ class XFormer(nn.Module):
             self.stages.append(blocks)
             reduction *= stage.stride
             self.feature_info.append({"module": f"stages.{i}", "num_chs": stage.channels, "reduction": reduction})
-        self.final_conv = ConvNormAct(in_chs, widths.head, kernel_size=1, act_layer=nn.SiLU)
-        self.head = ClassifierHead(widths.head, num_classes, pool_type="avg", drop_rate=drop_rate)
+        self.final_conv = ConvNormAct(in_chs, widths.head, 1)
+        self.head = ClassifierHead(widths.head, num_classes, drop_rate)
         self.apply(_init_weights)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -101,6 +100,19 @@ class XFormer(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
+class ClassifierHead(nn.Module):
+    """Average, dropout and a linear layer: [B, chs, h, w] → [B, num_classes], or [B, chs] without classes."""
+
+    def __init__(self, chs: int, num_classes: int, drop_rate: float):
+        super().__init__()
+        self.drop = nn.Dropout(drop_rate)
+        self.fc = nn.Linear(chs, num_classes) if num_classes else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        # x: [B, chs, h, w]
+        return self.fc(self.drop(x.mean(dim=(2, 3))))
+
+
 def _init_weights(module: nn.Module) -> None:
     """Convolutions by fan-out as timm does, linear layers as MobileViT does, the same for every attention.
 
@@ -110,7 +122,7 @@ def _init_weights(module: nn.Module) -> None:
         fan_out = module.out_channels * math.prod(module.kernel_size) // module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
     elif isinstance(module, nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
+        nn.init.trunc_normal_(module.weight, std=0.02)
     if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
     init_weights = getattr(module, "init_weights", None)
