@@ -68,8 +68,8 @@ class _Luck:
 class Scenery:
     """Sets scenes with the digits of one split for canvases of that shape (height, width).
 
-    Things lie in a grid of about square cells, one and a half times as many as digits or more, at least two across the
-    shorter side. Digits take as many layers of cells from either end of the longer side as they need.
+    Things lie in a grid of about square cells, one and a half times as many as digits or more. Digits take as many
+    layers of cells from either end of the longer side as they need.
 
     Args:
         alone: share of the scenes that show the pair of equals and no other.
@@ -79,7 +79,7 @@ class Scenery:
         self.options, self.digits, self.alone = options, digits, alone
         self.first = np.searchsorted(digits.labels, np.arange(NUM_CLASSES + 1))
         aspect = max(shape) / min(shape)
-        across = max(2, math.ceil(math.sqrt(1.5 * options.digits / aspect)))
+        across = math.ceil(math.sqrt(1.5 * options.digits / aspect))
         along = math.floor(across * aspect)
         upright = shape[0] > shape[1]
         self.cells = np.array((along, across) if upright else (across, along))
