@@ -23,7 +23,7 @@ from xbench.training.checkpoint import read_config
 CLASSES, SIDE, BATCH, EPOCHS = 10, 128, 32, 2
 MODEL = {"attn": "mhsa", "size": "xxs"}
 THREADS = str(os.cpu_count() or 1)
-SETTINGS = {"train": 480, "val": 32, "test": 32}
+SETTINGS = {"train": 960, "val": 32, "test": 32}
 
 
 def make_pictures(root: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from timm.data import Mixup
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xbench.data import Augmentation
 from xbench.data.chance import joint_batches, seeded, share
@@ -81,10 +81,22 @@ class Epochs:
             if augmentation.mixes
             else None
         )
+        self._asked = _Asked()
+        # One for all splits and epochs, so that its workers start once.
+        self._loader: DataLoader = DataLoader(
+            _Reader(self._named()),
+            sampler=self._asked,
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            # Otherwise the loader would draw a number from the global one.
+            generator=torch.Generator(),
+        )
 
     def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         batches = joint_batches(self.train_size, self.batch, self.seed, epoch)[:, self.places]
-        for step, (images, targets) in enumerate(self._read(self.splits.train, list(batches), epoch)):
+        for step, (images, targets) in enumerate(self._read("train", list(batches), epoch)):
             if self._mixup is not None:
                 # One blend for a whole batch, and the same in every process.
                 with seeded("mix", self.seed, epoch, step):
@@ -94,21 +106,12 @@ class Epochs:
     def evaluate(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
         if split not in ("val", "test"):
             raise unknown_name("split", split, ("val", "test"))
-        images: Split = getattr(self.splits, split)
-        mine = np.arange(self.rank, len(images), self.world)
-        yield from self._read(images, _stretches(mine, self.batch // self.world), None)
+        mine = np.arange(self.rank, len(self._named()[split]), self.world)
+        yield from self._read(split, _stretches(mine, self.batch // self.world), None)
 
-    def _read(self, split: Split, batches: list[np.ndarray], epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        loader = DataLoader(
-            _Reader(split, epoch),
-            sampler=[batch.tolist() for batch in batches],
-            batch_size=None,
-            num_workers=self.workers,
-            pin_memory=torch.cuda.is_available(),
-            # Otherwise the loader would draw a number from the global one.
-            generator=torch.Generator(),
-        )
-        yield from loader
+    def _read(self, split: str, batches: list[np.ndarray], epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+        self._asked.batches = [(split, epoch, batch.tolist()) for batch in batches]
+        yield from self._loader
 
     def facts(self) -> dict[str, Any]:
         sizes = {name: split.facts() for name, split in self._named().items()}
@@ -128,12 +131,29 @@ def _stretches(indices: np.ndarray, length: int) -> list[np.ndarray]:
     return [indices[start : start + length] for start in range(0, len(indices), length)]
 
 
+# A split, an epoch (None: as for evaluation) and the numbers of the images.
+Batch = tuple[str, int | None, list[int]]
+
+
+class _Asked(Sampler[Batch]):
+    """What the loader is to read next."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
 @dataclass(frozen=True)
 class _Reader(Dataset):
-    """A whole batch by the numbers of its images, so that a set may make a batch at once."""
+    """Whole batches, so that a set may make a batch at once."""
 
-    split: Split
-    epoch: int | None
+    splits: dict[str, Split]
 
-    def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        return self.split.read(indices, self.epoch)
+    def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        split, epoch, indices = batch
+        return self.splits[split].read(indices, epoch)
