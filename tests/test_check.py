@@ -79,6 +79,8 @@ def test_a_check_against_a_commit_finds_what_was_changed_since(repository):
     records = [json.loads(line) for line in next(repository.rglob("records.jsonl")).read_text().splitlines()]
     sides = {r["case"]["arm"]: r["commit"] for r in records}
     assert sides["./mine.py:Mine @ main"] == git(repository, "rev-parse", "main")[:12]
+    intended = xbench(repository, "check", "--against", "main", "--intended", "peak_memory")
+    assert intended.returncode == 0, intended.stderr
 
 
 def test_times_are_taken_in_turns_with_a_control_and_again_where_they_are_suspected(repository, monkeypatch):

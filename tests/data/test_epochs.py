@@ -76,7 +76,11 @@ def test_two_processes_see_the_joint_batch_of_one(spec):
 
 
 def test_workers_change_nothing():
-    assert same(epoch_of(opened(augmentation=EVERYTHING)), epoch_of(opened(augmentation=EVERYTHING, workers=2)))
+    alone, helped = opened(augmentation=EVERYTHING), opened(augmentation=EVERYTHING, workers=2)
+    assert same(epoch_of(alone), epoch_of(helped))
+    # The same workers go on, also where an epoch was left before its end.
+    assert same(list(alone.evaluate("val")), list(helped.evaluate("val")))
+    assert same(epoch_of(alone, epoch=1), epoch_of(helped, epoch=1))
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

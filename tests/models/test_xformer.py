@@ -141,6 +141,7 @@ def test_stochastic_depth_is_timms():
         found.append(module(x))
     assert torch.equal(*found)
     assert torch.equal(DropPath(0.3).eval()(x), x)
+    assert torch.equal(DropPath(1.0)(x), torch.zeros_like(x))
 
 
 def test_head_is_timms():

@@ -1,7 +1,7 @@
 """The layers of XFormer: those of MobileNetV3 and the XF block.
 
-They are timm's in values, gradients and initial scale, which the tests hold them to. They are written out because every
-process that measures would otherwise spend more time on importing timm than torch.
+They are timm's in values and gradients, which the tests hold them to. They are written out because every process that
+measures would otherwise spend more time on importing timm than torch.
 """
 
 from collections import OrderedDict
@@ -60,7 +60,7 @@ class DropPath(nn.Module):
             return x
         keep_prob = 1 - self.drop_prob
         kept = x.new_empty((len(x), *[1] * (x.ndim - 1))).bernoulli_(keep_prob)
-        return x * kept.div_(keep_prob)
+        return x * (kept / keep_prob if keep_prob else kept)
 
 
 class Mlp(nn.Sequential):
