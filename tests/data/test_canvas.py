@@ -1,14 +1,18 @@
 """The canvas: what its label rests on, that its pixels repeat, and that boxes and masks lie where the digits are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import interpolate
 
 from xbench.data.canvas import Canvases
 from xbench.data.digits import digit_splits
+from xbench.data.drawing import draw, glyph_cover
 from xbench.data.names import CanvasOptions
-from xbench.data.scene import Scenery
+from xbench.data.scene import Scenery, Scenes
 from xbench.errors import UserError
 
 FEW = np.arange(40)
@@ -77,6 +81,26 @@ def test_a_canvas_is_the_same_alone_and_in_any_batch():
     assert drawn.label == labels[1]
     for other in (canvases.read([5], epoch=3), Canvases("train", CanvasOptions(), (48, 64), seed=4).read([5], epoch=2)):
         assert not torch.equal(images[:1], other[0])
+
+
+@pytest.mark.parametrize(("top", "left"), [(8, 8), (5, 11), (10, 4)])
+def test_a_glyph_is_enlarged_as_pillow_does_it(top, left):
+    wide = np.zeros((1, 24, 24), np.float32)
+    wide[:, top : top + 8, left : left + 8] = np.random.default_rng(0).random((8, 8))
+    centre, size = np.array([[[top + 4, left + 4]]]) / 24, np.full((1, 1, 2), 1 / 3)
+    scene = Scenes(*[np.zeros((1, 0))] * 3, wide[:, None, top : top + 8, left : left + 8], centre, size, *[centre] * 2)
+    enlarged = Image.fromarray(wide[0]).resize((80, 48), Image.Resampling.BICUBIC)
+    assert glyph_cover(scene, 0, (48, 80))[0].numpy() == pytest.approx(np.clip(enlarged, 0, 1), abs=1e-5)
+
+
+def test_what_is_drawn_later_covers_what_lies_there():
+    drawn = scenes(shape=(48, 64))
+    bare = replace(drawn, glyphs=drawn.glyphs[:, :0])
+    painted = draw(bare, (48, 64))
+    for piece in range(drawn.glyphs.shape[1]):
+        cover = glyph_cover(drawn, piece, (48, 64))[:, None]
+        painted = (1 - cover) * painted + cover * torch.tensor(drawn.colours[:, piece, :, None, None]).float()
+    assert torch.allclose(draw(drawn, (48, 64)), painted, atol=1e-5)
 
 
 def test_a_canvas_shows_the_same_at_any_resolution():

@@ -1,14 +1,18 @@
 """Epochs: what they yield depends on nothing but what it should, and processes share it without loss."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from timm.data import create_transform
 
 from xbench.data import Augmentation, open_data
-from xbench.data.chance import share
+from xbench.data.chance import kept_generators, seed_generators, share
+from xbench.data.pictures import make_transforms
 from xbench.errors import UserError
 
 EVERYTHING = Augmentation(
@@ -75,6 +79,42 @@ def test_two_processes_see_the_joint_batch_of_one(spec):
             assert torch.equal(shared, joint[i])
 
 
+def test_pictures_go_the_way_that_timm_would_send_them():
+    shape, colours = (
+        {"input_size": (40, 56), "interpolation": "bicubic"},
+        {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)},
+    )
+    augmentation = Augmentation(auto_augment="rand-m9-mstd0.5", hflip=0.5, scale=(0.5, 1.0))
+    transforms = make_transforms((40, 56), augmentation, **colours, crop=0.9)
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 256, (60 + i, 70, 3), dtype=np.uint8)) for i in range(3)]
+
+    plain = create_transform(**shape, **colours, crop_pct=0.9)
+    assert torch.allclose(transforms.apply(pictures), torch.stack([plain(p) for p in pictures]), atol=1e-5)
+
+    changing = create_transform(
+        **shape,
+        **colours,
+        is_training=True,
+        scale=(0.5, 1.0),
+        hflip=0.5,
+        color_jitter=None,
+        auto_augment="rand-m9-mstd0.5",
+    )
+    luck = [("picture", i) for i in range(3)]
+    theirs = []
+    with kept_generators():
+        for key, picture in zip(luck, pictures, strict=True):
+            seed_generators(*key)
+            theirs.append(changing(picture))
+    assert torch.allclose(transforms.apply(pictures, luck), torch.stack(theirs), atol=1e-5)
+
+    erasing = make_transforms((40, 56), replace(augmentation, random_erasing=1.0), **colours, crop=0.9)
+    changed = (erasing.apply(pictures, luck) != transforms.apply(pictures, luck)).any(dim=1).float().mean((1, 2))
+    assert (changed > 0.01).all()
+    assert (changed < 0.4).all()
+
+
 def test_workers_change_nothing():
     alone, helped = opened(augmentation=EVERYTHING), opened(augmentation=EVERYTHING, workers=2)
     assert same(epoch_of(alone), epoch_of(helped))
@@ -130,7 +170,7 @@ def test_facts_tell_sets_apart():
     facts = opened("canvas", img_size=(32, 32)).facts()
     assert facts["splits"]["test"]["images"] == 2048
     prints = [split["fingerprint"] for split in facts["splits"].values()]
-    prints += [opened("canvas:digits=8").facts()["splits"]["test"]["fingerprint"]]
+    prints += [opened("canvas:digits=10").facts()["splits"]["test"]["fingerprint"]]
     assert all(a != b for a, b in pairwise(sorted(prints)))
     assert "Resize" in opened().facts()["transforms"]["training"]
 

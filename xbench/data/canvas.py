@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.ops import masks_to_boxes
 from torchvision.transforms.functional import to_pil_image
 
-from xbench.data.chance import fingerprint, seeded
+from xbench.data.chance import fingerprint
 from xbench.data.digits import Digits, digit_splits
 from xbench.data.drawing import draw, glyph_cover
 from xbench.data.names import CanvasOptions
@@ -18,7 +18,7 @@ from xbench.data.pictures import Transforms
 from xbench.data.scene import Scenery
 
 # Changes whenever the same numbers would give another picture.
-DRAWING = 2
+DRAWING = 3
 MEAN = STD = (0.5, 0.5, 0.5)
 
 
@@ -69,11 +69,8 @@ class Canvases:
         images, labels = draw(scenes, self.img_size), torch.from_numpy(scenes.labels)
         if epoch is None or self.transforms is None:
             return (images - MEAN[0]) / STD[0], labels
-        changed = []
-        for index, image in zip(indices, images, strict=True):
-            with seeded("canvas", self.seed, epoch, index):
-                changed.append(self.transforms.training(to_pil_image(image)))
-        return torch.stack(changed), labels
+        luck = [("canvas", self.seed, epoch, index) for index in indices]
+        return self.transforms.apply(map(to_pil_image, images), luck), labels
 
     def draw(self, index: int, epoch: int = 0) -> Canvas:
         """The canvas of that number, as it is before any augmentation, and where its digits are."""

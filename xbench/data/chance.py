@@ -22,17 +22,21 @@ def seed_of(*key: Key) -> int:
     return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little")
 
 
-@contextmanager
-def seeded(*key: Key) -> Iterator[None]:
-    """Inside, the generators of Python, NumPy and torch's CPU start from the key; afterwards they are as they were.
+def seed_generators(*key: Key) -> None:
+    """The generators of Python, NumPy and torch's CPU start from the key.
 
     The random transforms of timm and torchvision draw from all three.
     """
     seed = seed_of(*key)
-    python, numpy, torch_ = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.default_generator.manual_seed(seed % 2**63)
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Afterwards the generators of Python, NumPy and torch's CPU are as they were."""
+    python, numpy, torch_ = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
     finally:

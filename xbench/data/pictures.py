@@ -1,20 +1,22 @@
-"""Pictures of any size and their path to a tensor: timm's transforms, each picture with a chance of its own."""
+"""Pictures of any size and their path to a batch: timm's transforms, each picture with a chance of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from PIL import Image
 from timm.data import create_transform
+from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torchvision.transforms import Compose
 
 from xbench.data import Augmentation
-from xbench.data.chance import seeded
+from xbench.data.chance import Key, kept_generators, seed_generators
 from xbench.errors import UserError
 
-Transform = Callable[[Image.Image], Tensor]
+Transform = Callable[[Image.Image], Image.Image]
 Colour = tuple[float, float, float]
 
 
@@ -28,13 +30,56 @@ class PictureSet(Protocol):
 
 @dataclass(frozen=True)
 class Transforms:
-    """The way of a picture into training and into evaluation: [3, H, W] float32, normalised with mean and deviation."""
+    """The way of pictures into training and into evaluation.
+
+    Picture by picture go size and change; tensor, normalisation and erasing are one step for a whole batch, which takes
+    half the time.
+
+    Attributes:
+        training: a picture to one of the image size, changed by chance.
+        evaluation: a picture to one of the image size.
+        erasing: what becomes noise in training; no chance but the generators'.
+        mean, std: of the colours, 0 to 1.
+    """
 
     training: Transform
     evaluation: Transform
+    erasing: RandomErasing | None
+    mean: Colour
+    std: Colour
+
+    def apply(self, pictures: Iterable[Image.Image], luck: Sequence[tuple[Key, ...]] | None = None) -> Tensor:
+        """[n, 3, H, W] float32, channels last in memory, normalised; with a key of chance each, as training sees them.
+
+        The generators are as they were afterwards.
+        """
+        if luck is None:
+            return self._batch([self.evaluation(picture) for picture in pictures])
+        with kept_generators():
+            changed = []
+            for key, picture in zip(luck, pictures, strict=True):
+                seed_generators(*key)
+                changed.append(self.training(picture))
+            images = self._batch(changed)
+            if self.erasing is not None:
+                for key, image in zip(luck, images, strict=True):
+                    seed_generators("erasing", *key)
+                    self.erasing(image)
+        return images
+
+    def _batch(self, pictures: list[Image.Image]) -> Tensor:
+        mean, std = (255 * torch.tensor(colour).view(3, 1, 1) for colour in (self.mean, self.std))
+        images = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))  # [n, H, W, 3]
+        return images.permute(0, 3, 1, 2).float().sub_(mean).div_(std)
 
     def facts(self) -> dict[str, str]:
-        return {"training": _in_a_line(self.training), "evaluation": _in_a_line(self.evaluation)}
+        return {
+            "training": _in_a_line(self.training),
+            "evaluation": _in_a_line(self.evaluation),
+            "erasing": repr(self.erasing),
+            "mean": repr(self.mean),
+            "std": repr(self.std),
+        }
 
 
 def make_transforms(
@@ -48,27 +93,31 @@ def make_transforms(
     Raises:
         UserError: a policy of augmentation that timm does not know, or a value that it refuses.
     """
-    shared: dict[str, Any] = {"input_size": img_size, "interpolation": "bicubic", "mean": mean, "std": std}
-    evaluation = create_transform(**shared, crop_pct=crop)
+    # The last two steps would make the tensor and normalise it.
+    evaluation = Compose(create_transform(input_size=img_size, interpolation="bicubic", crop_pct=crop).transforms[:-2])
     try:
-        first, second, last = create_transform(
-            **shared,
+        first, second, _ = create_transform(
+            input_size=img_size,
+            interpolation="bicubic",
+            mean=mean,
             is_training=True,
             separate=True,
             scale=augmentation.scale,
             hflip=augmentation.hflip,
             color_jitter=augmentation.color_jitter or None,  # type: ignore[arg-type]
             auto_augment=augmentation.auto_augment,
-            re_prob=augmentation.random_erasing,
-            re_mode="pixel",
         )
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"timm refuses {augmentation}: {error or type(error).__name__}.") from error
-    steps = [*first.transforms, *second.transforms, *last.transforms]
-    if augmentation.scale is None:
-        # The last two steps of evaluation make the tensor and normalise it.
-        steps[:1] = evaluation.transforms[:-2]
-    return Transforms(Compose(steps), evaluation)
+    sized = first.transforms if augmentation.scale else [evaluation, *first.transforms[1:]]
+    erasing = RandomErasing(augmentation.random_erasing, mode="pixel", device="cpu")
+    return Transforms(
+        training=Compose([*sized, *second.transforms]),
+        evaluation=evaluation,
+        erasing=erasing if augmentation.random_erasing else None,
+        mean=mean,
+        std=std,
+    )
 
 
 def _in_a_line(transform: Transform) -> str:
@@ -86,17 +135,17 @@ class Pictures:
         return len(self.pictures)
 
     def read(self, indices: Sequence[int], epoch: int | None) -> tuple[Tensor, Tensor]:
-        images, targets = [], []
+        targets: list[int] = []
+        luck = None if epoch is None else [("picture", self.seed, epoch, index) for index in indices]
+        images = self.transforms.apply(self._open(indices, targets), luck)
+        return images, torch.tensor(targets)
+
+    def _open(self, indices: Sequence[int], targets: list[int]) -> Iterator[Image.Image]:
+        """One at a time, so that no more than one is held in its full size."""
         for index in indices:
             picture, target = self.pictures[index]
-            picture = picture.convert("RGB")
-            if epoch is None:
-                images.append(self.transforms.evaluation(picture))
-            else:
-                with seeded("picture", self.seed, epoch, index):
-                    images.append(self.transforms.training(picture))
             targets.append(target)
-        return torch.stack(images), torch.tensor(targets)
+            yield picture.convert("RGB")
 
     def facts(self) -> dict[str, Any]:
         return {"images": len(self), **self._facts}
