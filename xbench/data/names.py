@@ -27,9 +27,9 @@ class CanvasOptions:
         test: canvases for the test, always the same.
     """
 
-    digits: int = 6
+    digits: int = 8
     clutter: float = 0.3
-    alone: float = 0.5
+    alone: float = 0.3
     train: int = 8192
     val: int = 1024
     test: int = 2048
