@@ -145,7 +145,8 @@ class Pictures:
         for index in indices:
             picture, target = self.pictures[index]
             targets.append(target)
-            yield picture.convert("RGB")
+            # It would copy one that is RGB already.
+            yield picture if picture.mode == "RGB" else picture.convert("RGB")
 
     def facts(self) -> dict[str, Any]:
         return {"images": len(self), **self._facts}
