@@ -1,5 +1,6 @@
 """Training: equal starts, equal ends after a break, and a loop that does what the recipe says."""
 
+import ctypes
 import json
 import math
 import os
@@ -250,3 +251,19 @@ def test_compare_joins_accuracy_with_cost(pictures, tmp_path):
     assert "UNFAIR" not in text
     assert (tmp_path / "plots" / "accuracy.png").exists()
     assert (tmp_path / "plots" / "learning.png").exists()
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+def test_training_keeps_the_memory_that_it_frees():
+    count = """
+import resource, torch
+from xbench.child import keep_heap
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(2**24).add_(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults(); stock = faults(); keep_heap(); faults(); print(stock, faults())
+"""
+    # Huge pages would make 32 faults of 16,384.
+    stock, kept = map(int, subprocess.check_output([sys.executable, "-c", count], text=True).split())
+    assert kept < 16 <= stock
