@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import IO
@@ -33,7 +34,7 @@ def keep_heap() -> None:
     For a command that trains in its own process. It made 106 images per second out of 85 to 97, which changed from run
     to run, with a seventh of the page faults. Nothing happens without glibc.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, -1)  # never

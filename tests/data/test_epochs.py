@@ -11,7 +11,7 @@ from PIL import Image
 from timm.data import create_transform
 
 from xbench.data import Augmentation, open_data
-from xbench.data.chance import kept_generators, seed_generators, share
+from xbench.data.chance import borrowed_generators, share
 from xbench.data.pictures import make_transforms
 from xbench.errors import UserError
 
@@ -80,10 +80,8 @@ def test_two_processes_see_the_joint_batch_of_one(spec):
 
 
 def test_pictures_go_the_way_that_timm_would_send_them():
-    shape, colours = (
-        {"input_size": (40, 56), "interpolation": "bicubic"},
-        {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)},
-    )
+    shape = {"input_size": (40, 56), "interpolation": "bicubic"}
+    colours = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
     augmentation = Augmentation(auto_augment="rand-m9-mstd0.5", hflip=0.5, scale=(0.5, 1.0))
     transforms = make_transforms((40, 56), augmentation, **colours, crop=0.9)
     rng = np.random.default_rng(0)
@@ -103,9 +101,9 @@ def test_pictures_go_the_way_that_timm_would_send_them():
     )
     luck = [("picture", i) for i in range(3)]
     theirs = []
-    with kept_generators():
+    with borrowed_generators() as start_from:
         for key, picture in zip(luck, pictures, strict=True):
-            seed_generators(*key)
+            start_from(*key)
             theirs.append(changing(picture))
     assert torch.allclose(transforms.apply(pictures, luck), torch.stack(theirs), atol=1e-5)
 

@@ -48,9 +48,11 @@ def train(
     from xbench.request import make_job
 
     job = make_job(attn, baseline, data, res, patch, size, epochs, recipe or [], seed, device, threads, workers)
+    from xbench.child import keep_heap
     from xbench.training.loop import DivergedError
     from xbench.training.loop import train as train_job
 
+    keep_heap()
     folder = out or Path("results", "runs", f"{time.strftime('%Y%m%d-%H%M%S')}-train")
     first = os.environ.get("RANK", "0") == "0"
     with _Bar() if first else nullcontext() as bar:

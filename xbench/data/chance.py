@@ -1,12 +1,12 @@
 """Order and chance: who is shown what, and the luck each image meets, from whole numbers and words alone.
 
-Nothing here reads or moves a global generator, so an epoch is the same whatever the model drew before it, and every
+Nothing here leaves a global generator moved, so an epoch is the same whatever the model drew before it, and every
 process can tell its share of a joint batch without asking the others.
 """
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -22,27 +22,26 @@ def seed_of(*key: Key) -> int:
     return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little")
 
 
-def seed_generators(*key: Key) -> None:
-    """The generators of Python, NumPy and torch's CPU start from the key.
+@contextmanager
+def borrowed_generators() -> Iterator[Callable[..., None]]:
+    """Gives what starts the generators of Python, NumPy and torch's CPU from a key; at the end they are as they were.
 
     The random transforms of timm and torchvision draw from all three.
     """
-    seed = seed_of(*key)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed % 2**63)
-
-
-@contextmanager
-def kept_generators() -> Iterator[None]:
-    """Afterwards the generators of Python, NumPy and torch's CPU are as they were."""
     python, numpy, torch_ = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
-        yield
+        yield _start_generators
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
         torch.set_rng_state(torch_)
+
+
+def _start_generators(*key: Key) -> None:
+    seed = seed_of(*key)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed % 2**63)
 
 
 def joint_batches(images: int, batch: int, *key: Key) -> np.ndarray:

@@ -22,7 +22,8 @@ def draw(scenes: Scenes, img_size: tuple[int, int]) -> Tensor:
         for canvas, colour, cover, window in zip(
             canvases, colours[:, piece], *_piece(scenes, piece, img_size), strict=True
         ):
-            canvas[:, *window].addcmul_(cover, colour - canvas[:, *window])
+            under = canvas[:, *window]
+            under.addcmul_(cover, colour - under)
     return canvases
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xbench.data import Augmentation
-from xbench.data.chance import joint_batches, kept_generators, seed_generators, share
+from xbench.data.chance import borrowed_generators, joint_batches, share
 from xbench.errors import UserError, unknown_name
 
 
@@ -99,8 +99,8 @@ class Epochs:
         for step, (images, targets) in enumerate(self._read("train", list(batches), epoch)):
             if self._mixup is not None:
                 # One blend for a whole batch, and the same in every process.
-                with kept_generators():
-                    seed_generators("mix", self.seed, epoch, step)
+                with borrowed_generators() as start_from:
+                    start_from("mix", self.seed, epoch, step)
                     images, targets = self._mixup(images, targets)
             yield images, targets
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms import Compose
 
 from xbench.data import Augmentation
-from xbench.data.chance import Key, kept_generators, seed_generators
+from xbench.data.chance import Key, borrowed_generators
 from xbench.errors import UserError
 
 Transform = Callable[[Image.Image], Image.Image]
@@ -38,7 +38,7 @@ class Transforms:
     Attributes:
         training: a picture to one of the image size, changed by chance.
         evaluation: a picture to one of the image size.
-        erasing: what becomes noise in training; no chance but the generators'.
+        erasing: makes rectangles of a tensor noise in training.
         mean, std: of the colours, 0 to 1.
     """
 
@@ -55,15 +55,15 @@ class Transforms:
         """
         if luck is None:
             return self._batch([self.evaluation(picture) for picture in pictures])
-        with kept_generators():
+        with borrowed_generators() as start_from:
             changed = []
             for key, picture in zip(luck, pictures, strict=True):
-                seed_generators(*key)
+                start_from(*key)
                 changed.append(self.training(picture))
             images = self._batch(changed)
             if self.erasing is not None:
                 for key, image in zip(luck, images, strict=True):
-                    seed_generators("erasing", *key)
+                    start_from("erasing", *key)
                     self.erasing(image)
         return images
 
@@ -99,7 +99,7 @@ def make_transforms(
         first, second, _ = create_transform(
             input_size=img_size,
             interpolation="bicubic",
-            mean=mean,
+            mean=mean,  # what auto_augment fills with
             is_training=True,
             separate=True,
             scale=augmentation.scale,
@@ -109,12 +109,12 @@ def make_transforms(
         )
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"timm refuses {augmentation}: {error or type(error).__name__}.") from error
+    probability = augmentation.random_erasing
     sized = first.transforms if augmentation.scale else [evaluation, *first.transforms[1:]]
-    erasing = RandomErasing(augmentation.random_erasing, mode="pixel", device="cpu")
     return Transforms(
         training=Compose([*sized, *second.transforms]),
         evaluation=evaluation,
-        erasing=erasing if augmentation.random_erasing else None,
+        erasing=RandomErasing(probability, mode="pixel", device="cpu") if probability else None,
         mean=mean,
         std=std,
     )

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xbench.axes import one_of
-from xbench.child import keep_heap
 from xbench.data import Data
 from xbench.errors import UserError
 from xbench.training.checkpoint import (
@@ -88,7 +87,6 @@ def train(job: Job, folder: Path, watcher: Watcher | None = None) -> dict[str, A
         UserError: bad input, another job's folder, a folder that cannot be written.
         DivergedError: the loss is not finite; the last whole epoch is kept.
     """
-    keep_heap()
     torch.set_num_threads(job.threads)
     fabric = start(job.device, job.recipe.dtype)
     if fabric.global_rank:
