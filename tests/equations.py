@@ -157,7 +157,7 @@ def window(attn, x, grid):
     return attn.proj(torch.cat(outputs, dim=-1))
 
 
-def performer_features(attn, x, grid):
+def performer(attn, x, grid):
     dim = attn.proj.in_features // attn.num_heads
     directions = attn.directions * dim**0.25
 
