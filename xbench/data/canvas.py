@@ -18,7 +18,7 @@ from xbench.data.pictures import Transforms
 from xbench.data.scene import Scenery
 
 # Changes whenever the same numbers would give another picture.
-DRAWING = 3
+DRAWING = 4
 MEAN = STD = (0.5, 0.5, 0.5)
 
 
@@ -28,7 +28,7 @@ class Canvas:
 
     Attributes:
         image: [3, H, W] float32, 0 to 1.
-        label: the digit of the pair of equals.
+        label: the digit whose two tiles have the same colour.
         classes: [n] the digits that are shown; the first half lies at one end, the second at the other.
         boxes: [n, 4] float32, x₁ y₁ x₂ y₂ in pixels, around each digit's ink.
         masks: [n, H, W] bool, each digit's ink.
@@ -59,7 +59,7 @@ class Canvases:
         self.split, self.options, self.img_size, self.seed = split, options, img_size, seed
         self.transforms = transforms
         self.digits: Digits = digit_splits()[split]
-        self.scenery = Scenery(options, self.digits, img_size, options.alone if split == "train" else 0.0)
+        self.scenery = Scenery(options, self.digits, img_size, options.partial if split == "train" else 0.0)
 
     def __len__(self) -> int:
         return getattr(self.options, self.split)

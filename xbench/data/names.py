@@ -15,21 +15,21 @@ SPEC = re.compile(r"(?P<name>[^:]+)(?::(?P<root>(?![A-Za-z]\w*=)[^:]*))?(?::(?P<
 
 @dataclass(frozen=True)
 class CanvasOptions:
-    """What a canvas may be told, as in "canvas:digits=8,clutter=0.3".
+    """What a canvas may be told, as in "canvas:digits=12,clutter=0.3".
 
     Attributes:
         digits: digits on a canvas; even, 6 to 20.
         clutter: share of the free cells in which a stroke or a fragment of a digit lies, 0 to 1.
-        alone: share of the training canvases that show the pair of equals and no other, 0 to 1: they teach what the
-            digits are, without which nobody comes to compare them. In validation and test there are none.
+        partial: share of the training canvases that show from one pair to all of them, 0 to 1: they teach what the
+            digits are, and to compare a few, before many are to be compared. In validation and test there are none.
         train: canvases in an epoch; every epoch draws new ones.
         val: canvases for validation, always the same.
         test: canvases for the test, always the same.
     """
 
-    digits: int = 8
+    digits: int = 12
     clutter: float = 0.3
-    alone: float = 0.3
+    partial: float = 0.6
     train: int = 8192
     val: int = 1024
     test: int = 2048
@@ -38,7 +38,7 @@ class CanvasOptions:
         pairs, odd = divmod(self.digits, 2)
         if odd or not 3 <= pairs <= DIGIT_CLASSES:
             raise UserError(f"canvas: digits must be an even number from 6 to {2 * DIGIT_CLASSES}, not {self.digits}.")
-        for share in ("clutter", "alone"):
+        for share in ("clutter", "partial"):
             if not 0 <= getattr(self, share) <= 1:
                 raise UserError(f"canvas: {share} must lie between 0 and 1, not {getattr(self, share)}.")
         for split in ("train", "val", "test"):

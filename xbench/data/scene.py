@@ -1,21 +1,14 @@
 """The canvas task: what lies where on a canvas, before anything is drawn.
 
-White digits lie on coloured tiles and come in pairs. The tiles of a pair have the same colour and lie at the two ends
-of the canvas's longer side. In exactly one pair the two digits are equal, and the label is that digit. The other pairs
-are made so that both ends show the same digits:
+White digits lie on coloured tiles at the two ends of the canvas's longer side. Every digit lies once at either end. One
+of them has the same colour at both, and the label is that digit; the others have exchanged their colours:
 
-    red 3, blue 5, green 8   …   green 5, red 3, blue 8      → 3
+    red 3, blue 5, green 8   …   blue 8, red 3, green 5      → 3
 
-So which digits there are, and at which end, says nothing beyond 1 in ``pairs``. What decides is which digits belong
-together, and that is known only to who compares the ends *by colour*: an average over the canvas has lost it, unless it
-keeps an account of colour for every digit, and the colours are continuous and new on every canvas.
-
-That is the intent, and a few pairs do not reach it. Without any attention the xxs skeleton learns four pairs at 32 ×
-512 as it does with softmax (50.5 and 50.2 % of the validation after 4 epochs, 62.1 and 59.8 % after 6; guessing among
-the digits shown gives 25 %), although partners lie 288 pixels apart or more, about as far as its convolutions reach.
-What is left to carry it are the averages of squeeze-and-excitation, which have more channels than there are digits and
-colours to keep together. So an accuracy here tells what a skeleton learns of distant digits, not yet what its attention
-adds.
+So both ends show the same digits and the same colours, and which they are says nothing beyond 1 in ``pairs``. What
+decides is how they belong together, and that is known only to who compares the ends tile by tile: an average over the
+canvas has lost it, unless it keeps an account of colour for every digit, and the colours are continuous and new on every
+canvas.
 
 A scene is a function of one row of uniform numbers, in units of the canvas's sides: it is the same at any resolution.
 """
@@ -38,8 +31,8 @@ class Scenes:
     """n canvases with d digits, as many tiles and c pieces of clutter; lengths in units of the canvas's sides.
 
     Attributes:
-        labels: [n] the digit of the pair of equals.
-        classes: [n, d] the digits; i and i + d/2 are partners, at opposite ends.
+        labels: [n] the digit whose two tiles have the same colour.
+        classes: [n, d] the digits; i and i + d/2 are a pair, equal and at opposite ends; the label's come first.
         shown: [n, d] bool; the others have no ink.
         glyphs: [n, c + 2d, 8, 8] ink from 0 to 1, in the order of drawing: clutter, tiles, digits.
         centres: [n, c + 2d, 2] (y, x).
@@ -76,11 +69,11 @@ class Scenery:
     layers of cells from either end of the longer side as they need.
 
     Args:
-        alone: share of the scenes that show the pair of equals and no other.
+        partial: share of the scenes that show from one pair to all of them, that of the label always.
     """
 
-    def __init__(self, options: CanvasOptions, digits: Digits, shape: tuple[int, int] = (1, 1), alone: float = 0.0):
-        self.options, self.digits, self.alone = options, digits, alone
+    def __init__(self, options: CanvasOptions, digits: Digits, shape: tuple[int, int] = (1, 1), partial: float = 0.0):
+        self.options, self.digits, self.partial = options, digits, partial
         self.first = np.searchsorted(digits.labels, np.arange(NUM_CLASSES + 1))
         aspect = max(shape) / min(shape)
         across = math.ceil(math.sqrt(1.5 * options.digits / aspect))
@@ -108,14 +101,14 @@ class Scenery:
         options, n = self.options, len(luck.rows)
         pairs, cells = options.digits // 2, len(self.places)
 
-        drawn = luck(NUM_CLASSES).argsort(axis=1)[:, :pairs]  # [n, pairs] different classes, that of the equals first
-        others = drawn[:, 1:]
-        classes = np.concatenate([drawn, drawn[:, :1], np.roll(others, 1, axis=1)], axis=1)  # [n, d]
+        drawn = luck(NUM_CLASSES).argsort(axis=1)[:, :pairs]  # [n, pairs] different classes, the label first
+        classes = np.tile(drawn, 2)  # [n, d]
         low, high = self.first[classes], self.first[classes + 1]
         ink = self.digits.images[(low + luck(options.digits) * (high - low)).astype(np.int64)]  # [n, d, 8, 8]
 
-        shown = np.ones((n, options.digits), dtype=bool)
-        shown[:, np.arange(options.digits) % pairs > 0] = luck(1) >= self.alone
+        some = luck(1) < self.partial
+        most = np.where(some, luck(1, high=pairs), pairs)  # [n, 1]
+        shown = np.tile(np.arange(pairs) <= most, 2)  # [n, d]
         visible = shown[:, :, None, None]
 
         ends = luck(2, self.end).argsort(axis=2)[:, :, :pairs]  # [n, 2, pairs]
@@ -126,6 +119,8 @@ class Scenery:
         hue = luck(1) + (np.arange(pairs) + luck(pairs, low=-0.05, high=0.05)) / pairs  # [n, pairs]
         hue = np.take_along_axis(hue, luck(pairs).argsort(axis=1), axis=1)
         colour = _rgb(hue, luck(pairs, low=0.6, high=1.0), luck(pairs, low=0.7, high=1.0))  # [n, pairs, 3]
+        exchanged = np.concatenate([colour[:, :1], np.roll(colour[:, 1:], 1, axis=1)], axis=1)
+        tiles = np.concatenate([colour, exchanged], axis=1)  # [n, d, 3]
 
         pieces = round(options.clutter * (cells - options.digits))
         clutter_home = np.where(taken, 2.0, luck(cells)).argsort(axis=1)[:, :pieces]  # [n, c]
@@ -143,9 +138,7 @@ class Scenery:
             glyphs=np.concatenate([clutter_ink, np.ones_like(ink) * visible, ink * visible], axis=1),
             centres=np.concatenate([centres, centres[:, on_tiles]], axis=1),
             sizes=np.concatenate([sizes, INK * sizes[:, on_tiles]], axis=1),
-            colours=np.concatenate(
-                [clutter_colour, np.tile(TILE * colour, (1, 2, 1)), np.ones_like(ink[..., 0, :3])], 1
-            ),
+            colours=np.concatenate([clutter_colour, TILE * tiles, np.ones_like(tiles)], axis=1),
             ground=luck(GLYPH, GLYPH, low=0.0, high=0.25),
         )
 
