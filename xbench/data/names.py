@@ -15,7 +15,7 @@ SPEC = re.compile(r"(?P<name>[^:]+)(?::(?P<root>(?![A-Za-z]\w*=)[^:]*))?(?::(?P<
 
 @dataclass(frozen=True)
 class CanvasOptions:
-    """What a canvas may be told, as in "canvas:digits=12,clutter=0.3".
+    """What a canvas may be told, as in "canvas:digits=10,clutter=0.3".
 
     Attributes:
         digits: digits on a canvas; even, 6 to 20.
@@ -27,7 +27,7 @@ class CanvasOptions:
         test: canvases for the test, always the same.
     """
 
-    digits: int = 12
+    digits: int = 10
     clutter: float = 0.3
     partial: float = 0.6
     train: int = 8192

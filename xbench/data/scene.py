@@ -7,8 +7,8 @@ of them has the same colour at both, and the label is that digit; the others hav
 
 So both ends show the same digits and the same colours, and which they are says nothing beyond 1 in ``pairs``. What
 decides is how they belong together, and that is known only to who compares the ends tile by tile: an average over the
-canvas has lost it, unless it keeps an account of colour for every digit, and the colours are continuous and new on every
-canvas.
+canvas has lost it, unless it keeps an account of colour for every digit, and the colours are continuous and new on
+every canvas.
 
 A scene is a function of one row of uniform numbers, in units of the canvas's sides: it is the same at any resolution.
 """
@@ -107,7 +107,7 @@ class Scenery:
         ink = self.digits.images[(low + luck(options.digits) * (high - low)).astype(np.int64)]  # [n, d, 8, 8]
 
         some = luck(1) < self.partial
-        most = np.where(some, luck(1, high=pairs), pairs)  # [n, 1]
+        most = np.where(some, pairs * luck(1) ** 2, pairs)  # [n, 1], more often few
         shown = np.tile(np.arange(pairs) <= most, 2)  # [n, d]
         visible = shown[:, :, None, None]
 
