@@ -140,7 +140,7 @@ IMAGENET = Recipe(
 )
 # Small enough for two cores. Flips would turn a 2 into something else.
 DIGITS = Recipe(epochs=20, batch=64, warmup=0.1, ema=0.99)
-CANVAS = Recipe(epochs=24, batch=32, warmup=0.1, label_smoothing=0.0)
+CANVAS = Recipe(epochs=12, batch=32, warmup=0.1, label_smoothing=0.0)
 
 RECIPES = {"digits": DIGITS, "canvas": CANVAS}
 
