@@ -83,6 +83,19 @@ def test_a_process_that_measures_loads_torch_and_little_else():
     assert done.stdout == "set()\n", "every start of every launch would pay for it"
 
 
+def test_an_interrupt_while_a_process_is_started_is_not_lost():
+    code = """
+import os, signal
+from xbench.process import ChildProcess
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))  # Python swallows what this raises
+ChildProcess("json.tool", dict(os.environ))
+print("went on")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+    assert "went on" not in done.stdout
+
+
 def test_an_interrupt_keeps_what_was_finished(tmp_path):
     asked = ["compare", "--attn", "xfa", "mhsa", "--res", "64", "--size", "xxs", "--threads", "1", "--out", "run"]
     process = subprocess.Popen(

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,22 @@ def _end_with_controller() -> None:
     PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+@contextlib.contextmanager
+def _interrupt_waits() -> Iterator[None]:
+    """A Ctrl-C within comes after it: in a handler of a fork, such as logging's, Python would swallow it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = []
+    before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
 class ChildProcess:
     """A process that runs a module of ours and speaks lines of JSON. Every way it can end is an ``ArmError``."""
 
@@ -61,16 +79,17 @@ class ChildProcess:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by stop()
         # -P: a file in the user's folder must not hide a library.
         try:
-            self._process = subprocess.Popen(
-                [python, "-P", "-m", module],
-                cwd=folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                env=environment,
-                start_new_session=True,
-                preexec_fn=_end_with_controller if sys.platform == "linux" else None,
-            )
+            with _interrupt_waits():
+                self._process = subprocess.Popen(
+                    [python, "-P", "-m", module],
+                    cwd=folder,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._errors,
+                    env=environment,
+                    start_new_session=True,
+                    preexec_fn=_end_with_controller if sys.platform == "linux" else None,
+                )
         except OSError as error:
             self._errors.close()
             raise ArmError("crash", f"no process could be started: {error.strerror}") from error
