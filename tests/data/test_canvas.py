@@ -39,7 +39,7 @@ def test_only_the_colours_of_pairs_decide(digits):
     assert (one[alike] == drawn.labels).all(), "and it is the label"
     assert (np.sort(tiles, axis=1) == np.sort(partners, axis=1)).all(), "the same colours at both ends"
     gaps = np.linalg.norm(tiles[:, :, None] - tiles[:, None], axis=-1)[:, *np.triu_indices(digits // 2, 1)]
-    assert gaps.min() > 0.04
+    assert gaps.min() > 0.8 / digits
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,9 @@ def test_boxes_and_masks_lie_on_the_digits():
 def test_only_training_shows_some_of_the_pairs():
     for split, partial, fewest in (("train", 0.6, 1), ("train", 0.0, 5), ("val", 0.6, 5), ("test", 0.6, 5)):
         canvases = Canvases(split, CanvasOptions(partial=partial), (32, 32))
-        shown = [canvases.draw(index) for index in range(60)]
+        shown = [canvases.draw(index) for index in range(100)]
+        some = np.mean([len(canvas.classes) < 10 for canvas in shown])
+        assert 0.4 <= some <= 0.6 if fewest == 1 else some == 0, split  # a tenth of the partial ones show all pairs
         assert {len(canvas.classes) for canvas in shown} == {2 * pairs for pairs in range(fewest, 6)}, split
         assert all((canvas.classes == canvas.label).sum() == 2 for canvas in shown)
 

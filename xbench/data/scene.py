@@ -11,11 +11,11 @@ canvas has lost it, unless it keeps an account of colour for every digit, and th
 every canvas.
 
 That is the intent, and a few pairs do not reach it. Without any attention the xxs skeleton learns five pairs at 32 ×
-480 as it does with softmax (63.3 and 64.2 % of the validation after 13 epochs; guessing among the digits shown gives
-20 %), although partners lie 160 pixels apart or more. What can carry it are the averages of squeeze-and-excitation,
-which have more channels than there are digits and colours to keep together, and in part convolutions, which reach about
-150 pixels to either side. So an accuracy here tells what a skeleton learns of distant digits, not yet what its
-attention adds.
+480 as it does with softmax (63.3 and 64.2 % of the validation after 13 epochs, one seed; guessing among the digits
+shown gives 20 %), although partners lie 160 pixels apart or more. What can carry it are the averages of
+squeeze-and-excitation, which have more channels than there are digits and colours to keep together, and in part
+convolutions, which reach about 150 pixels to either side. So an accuracy here tells what a skeleton learns of distant
+digits, not yet what its attention adds.
 
 A scene is a function of one row of uniform numbers, in units of the canvas's sides: it is the same at any resolution.
 """
