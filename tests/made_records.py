@@ -22,6 +22,7 @@ class MadeArm:
     attn: str = "mhsa"
     mode: str = "eager"
     control: bool = False
+    policy: str = "tuned"
 
 
 REST = 4e-5
@@ -47,6 +48,7 @@ def make(arm: str | MadeArm, conditions, metric: str, samples, launch=0, **field
         "attn": arm.attn,
         "baseline": None,
         "mode": arm.mode,
+        "policy": arm.policy,
         "control": arm.control,
         **conditions,
     }

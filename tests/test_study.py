@@ -23,7 +23,7 @@ def test_cases_are_the_product_of_the_axes_in_groups_that_differ_in_the_arm():
 def test_a_case_survives_being_written_down():
     axes = {"level": ["op", "model"], "mode": ["eager", "compile"]}
     for case in make_study(["xfa:rank=2"], [64], baseline=["resnet18"], threads=[1], **axes).cases():
-        assert Case.from_flat(case.flat()) == case
+        assert Case.from_flat(case.request()) == case
 
 
 def test_an_attention_alone_has_tokens_and_the_rest_has_pixels():

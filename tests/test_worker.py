@@ -23,13 +23,13 @@ PHOTOS = [str(path) for path in photo_paths()]
 def worker():
     (case,) = make_study(["xfa"], ["32x64"], size="xxs", batch=[2], threads=[1]).cases()
     worker = Worker()
-    worker.build(case.flat(), PHOTOS)
+    worker.build(case.request(), PHOTOS)
     return worker
 
 
 def test_a_case_is_the_same_in_every_process(worker):
     again = Worker()
-    again.build(worker.subject.case.flat(), PHOTOS)
+    again.build(worker.subject.case.request(), PHOTOS)
     assert torch.equal(worker.subject.forward(), again.subject.forward())
     assert worker.subject.forward(1).shape == (1, 1000)
 
@@ -49,7 +49,7 @@ def test_the_largest_batch_fills_the_limit_and_the_next_would_not_fit(worker, mo
 
 def test_protocol_is_one_line_of_json_each_way(worker):
     asked = [
-        {"do": "build", "case": worker.subject.case.flat(), "photos": PHOTOS},
+        {"do": "build", "case": worker.subject.case.request(), "photos": PHOTOS},
         {"do": "warm_up", "batch": 1, "seconds": 0.01, "at_least": 2},
         {"do": "block", "batch": 1},
     ]

@@ -9,6 +9,7 @@ from typing import Any
 from xbench.errors import UserError
 from xbench.identity import case_key, forget_sources, provenance
 from xbench.metrics import METHODS, METRICS
+from xbench.policy import STOCK, find_policy
 from xbench.process import ArmError
 from xbench.records import Ledger, Record
 from xbench.results import Results
@@ -43,10 +44,12 @@ class Book:
         self._remember(ledger.read())
 
     def _key(self, case: Case, metric: str) -> str:
-        return case_key(case, metric, self._policy_of(metric))
+        return case_key(case, metric, self._policy_of(case, metric))
 
-    def _policy_of(self, metric: str) -> dict[str, Any]:
-        return self._policy.get(metric) or self._policy[METRICS[metric].how]
+    def _policy_of(self, case: Case, metric: str) -> dict[str, Any]:
+        common = self._policy.get(metric) or self._policy[METRICS[metric].how]
+        name = STOCK if metric == "stock_latency" else case.arm.policy
+        return {**common, **find_policy(name).recorded} if METRICS[metric].how in ("exact", "timed") else common
 
     @property
     def folder(self) -> Path:
@@ -138,7 +141,7 @@ class Book:
             detail={**(detail or {}), **self.notes.get(case.arm.code, {})},
             launch=launch,
             heat=heat,
-            policy=self._policy_of(metric),
+            policy=self._policy_of(case, metric),
             **provenance(case.device, case.arm),
         )
 

@@ -4,6 +4,8 @@ import contextlib
 import ctypes
 import os
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 from typing import IO
@@ -14,6 +16,7 @@ from xbench.errors import UserError
 from xbench.records import Status
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
+REST_SECONDS = 0.1  # after which threads are taken never to sleep
 
 
 def begin() -> IO[str]:
@@ -28,8 +31,31 @@ def begin() -> IO[str]:
     return answers
 
 
+def rest() -> bool:
+    """Waits until all other threads of this process sleep, and says whether they do.
+
+    After a parallel region OpenMP's threads spin for some milliseconds (7 seen) in the hope of the next. Whoever has
+    the next turn would share the processors with them. Watching them takes as long as they spin, and no longer.
+    """
+    end = time.monotonic() + REST_SECONDS
+    while _busy_threads():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.0005)
+    return True
+
+
+def _busy_threads() -> bool:
+    own = str(threading.get_native_id())
+    for task in Path("/proc/self/task").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            if task.name != own and (task / "stat").read_text().rpartition(")")[2].split()[0] == "R":
+                return True
+    return False
+
+
 def keep_heap() -> None:
-    """Makes this process keep the memory it has freed, as a worker does from its start by ``ALLOCATOR_POLICY``.
+    """Makes this process keep the memory it has freed, as a worker does from its start by ``policy.KEPT_HEAP``.
 
     For a command that trains in its own process. It made 106 images per second out of 85 to 97, which changed from run
     to run, with a seventh of the page faults. Nothing happens without glibc.

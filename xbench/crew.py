@@ -36,7 +36,14 @@ class Crew:
     Starting and building overlap, because nothing is measured meanwhile.
     """
 
-    def __init__(self, bench: Bench, group: Group, cases: Iterable[Case]):
+    def __init__(
+        self, bench: Bench, group: Group, cases: Iterable[Case], only: str | None = None, policy: str | None = None
+    ):
+        """``only``: the one metric that they are for, so that what ends a worker costs no other. ``policy``: the one
+        that they run under, where that is not the case's own.
+        """
+        self._only = only
+        self._policy = policy
         self._bench = bench
         self._group = group
         self._cases = list(cases)
@@ -58,10 +65,12 @@ class Crew:
         for case in self._cases:
             self._bench.observer.doing(case, "starting a process")
             with self._ending(case):
-                self._processes[case] = ArmProcess(case, self._bench.memory_limit, self._bench.turn_seconds)
+                self._processes[case] = ArmProcess(
+                    case, self._bench.memory_limit, self._bench.turn_seconds, self._policy
+                )
         for case in self.open:
             with self._ending(case):
-                self._processes[case].send("build", case=case.flat(), photos=self._bench.photos)
+                self._processes[case].send("build", case=case.request(), photos=self._bench.photos)
         for case in self.open:
             with self._ending(case):
                 self._processes[case].receive(extra_seconds=START_SECONDS)
@@ -73,7 +82,10 @@ class Crew:
     @property
     def open(self) -> list[Case]:
         """Cases that can still give figures."""
-        return [case for case in self._cases if case in self._group.open]
+        return [case for case in self._cases if self._is_open(case, self._only)]
+
+    def _is_open(self, case: Case, metric: str | None) -> bool:
+        return case in self._group.open and (case, metric) not in self._group.given_up
 
     def in_turn(
         self, doing: str, do: str, cases: Sequence[Case], metric: str | None = None, **arguments: Any
@@ -83,7 +95,7 @@ class Crew:
         Where the answer is for one ``metric`` alone, a worker that fails and lives on gives up that metric only.
         """
         for case in cases:
-            if case in self._group.open and (case, metric) not in self._group.given_up:
+            if self._is_open(case, metric or self._only):
                 self._bench.observer.doing(case, doing)
                 answers = []
                 with self._ending(case, metric), self._bench.clock.counting("model"):
@@ -98,11 +110,13 @@ class Crew:
             yield
         except ArmError as end:
             process = self._processes.get(case)
-            if metric is not None and process is not None and process.alive:
-                self._group.given_up.add((case, metric))
-                self._bench.book.end(case, end, [metric])
-                return
-            if process is not None:
+            lives = metric is not None and process is not None and process.alive
+            if process is not None and not lives:
                 process.stop()
-            self._group.leave(case)
-            self._bench.book.end(case, end)
+            lost = self._only or (metric if lives else None)
+            if lost:
+                self._group.given_up.add((case, lost))
+                self._bench.book.end(case, end, [lost])
+            else:
+                self._group.leave(case)
+                self._bench.book.end(case, end)

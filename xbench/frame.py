@@ -89,4 +89,12 @@ def _start_of_row(results: "Results", conditions: Conditions, arm: str) -> dict[
     rest = {key: value for key, value in conditions.items() if key not in ("img_size", *first)}
     res = show_img_size(img_size) if img_size else None
     tokens = {"tokens": first.pop("tokens"), "n_tokens": tokens_of(conditions)}
-    return {"arm": arm, "mode": results.cases[arm]["mode"], "res": res, **tokens, **first, **rest}
+    return {
+        "arm": arm,
+        "mode": results.cases[arm]["mode"],
+        "policy": results.cases[arm]["policy"],
+        "res": res,
+        **tokens,
+        **first,
+        **rest,
+    }

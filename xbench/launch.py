@@ -11,14 +11,18 @@ from typing import Any
 
 from xbench.crew import Bench, Crew
 from xbench.plan import Group
+from xbench.policy import STOCK
 from xbench.process import ArmError
 from xbench.records import Record
-from xbench.study import Case
+from xbench.study import LOOK_LAUNCHES, Case
 
 # Per launch: seconds after which warming an arm up ends in any case, and the least iterations; then the least and the
 # most rounds, and the seconds that decide between them.
-PACE: dict[str, tuple[Any, ...]] = {"warm_up": (5.0, 2), "rounds": (3, 40, 12.0)}
+PACE: dict[str, tuple[Any, ...]] = {"warm_up": (5.0, 2), "rounds": (2, 40, 8.0)}
 QUICK_PACE: dict[str, tuple[Any, ...]] = {"warm_up": (1.0, 1), "rounds": (1, 10, 3.0)}
+
+# Of what a plain script gets: blocks per launch, and seconds that a group spends on it before its last launch with it.
+STOCK_BLOCKS, STOCK_SECONDS = 3, 15.0
 
 
 def heats(group: Group, room: int) -> tuple[list[list[Case]], list[Case]]:
@@ -72,6 +76,7 @@ class Launch:
             # An earlier heat may have ended the reference arm, and with it a control that has this heat to itself.
             if cases := [case for case in placed_cases if case in self._group.open]:
                 records += self._heat(heat, cases)
+        records += self._stock_latency()
         still = {case.arm.label for case in self._group.open}
         self._bench.book.keep([record for record in records if record.case["arm"] in still])
         self._group.launch_seconds = time.monotonic() - began
@@ -102,9 +107,35 @@ class Launch:
             for name in ("device_time", "breakdown", "limits"):
                 wanted = [case for case in self._shuffled(crew) if name in self._study.metrics_of(case)]
                 doing = f"{launch}: {name.replace('_', ' ')}"
-                arguments = {"case": cases[0].flat()} if name == "limits" else {}
+                arguments = {"case": cases[0].request()} if name == "limits" else {}
                 for case, answer in crew.in_turn(doing, name, wanted, metric=name, **arguments):
                     records.append(self._record(case, heat, name, answer["samples"], answer["detail"]))
+        return records
+
+    def _stock_latency(self) -> list[Record]:
+        """Latency in processes with nothing set, as a plain script has it: each runs alone, and nothing is paired.
+
+        In the first launches only: its intervals are none that a claim rests on, and it takes longest of all.
+        """
+        name = "stock_latency"
+        wanted = [case for case in self._group.open if name in self._study.metrics_of(case)]
+        if not wanted or self._number > LOOK_LAUNCHES or self._group.stock_seconds > STOCK_SECONDS:
+            return []
+        began = time.monotonic()
+        records = []
+        doing = f"launch {self._number}: as a plain script"
+        with Crew(self._bench, self._group, wanted, only=name, policy=STOCK) as crew:
+            for case, warm in crew.in_turn(
+                doing, "warm_up", self._shuffled(crew), name, batch=1, seconds=1.0, at_least=1
+            ):
+                blocks = 1 if warm["seconds"] > 0.5 else STOCK_BLOCKS
+                taken = [
+                    block for _ in range(blocks) for _, block in crew.in_turn(doing, "block", [case], name, batch=1)
+                ]
+                if len(taken) == blocks:
+                    detail = {"warm_up": warm, "faults_per_iteration": max(block["faults"] for block in taken)}
+                    records.append(self._record(case, 0, name, [1e3 * block["seconds"] for block in taken], detail))
+        self._group.stock_seconds += time.monotonic() - began
         return records
 
     def _batches(self, case: Case) -> list[int]:

@@ -19,7 +19,7 @@ class Group:
     A case that can give no more figures leaves ``open``. ``launches`` counts those that every open arm finished,
     ``target`` those that are planned, ``began`` those of this run. By arm: ``process_bytes``, what a worker holds in
     all (measured, or guessed from the predicted peak until then), and ``step_seconds``. ``given_up`` are metrics of a
-    case that failed while the case itself lives on.
+    case that failed while the case itself lives on. ``stock_seconds`` were spent on what a plain script gets.
     """
 
     cases: list[Case]
@@ -30,6 +30,7 @@ class Group:
     began: int = 0
     target: int = 0
     launch_seconds: float | None = None
+    stock_seconds: float = 0.0
     process_bytes: dict[str, int] = field(default_factory=dict)
     step_seconds: dict[str, float] = field(default_factory=dict)
 

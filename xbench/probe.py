@@ -66,7 +66,10 @@ def _refusal(case: dict[str, Any]) -> str:
     try:
         from xbench.study import Case
 
-        return "" if Case.from_flat(case).flat() == case else "it reads a case as another one"
+        read = Case.from_flat(case)
+        # Before cases had a request of their own, workers were told all that stands in a record.
+        understood = read.request() if hasattr(read, "request") else read.flat()
+        return "" if understood == case else "it reads a case as another one"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 

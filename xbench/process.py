@@ -15,19 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from xbench.errors import UserError
+from xbench.policy import DECIDED, TUNED, find_policy
 from xbench.records import Status
 from xbench.study import Case
 
-# Kept heap: with stock malloc the same script is bimodal by a factor of four, by page faults. The thresholds lie beyond
-# any tensor: 1 GiB is just what the scores of 4096 tokens take, and cost a million faults per forward, 2.4 s for 1.5.
-# Passive waiting: OpenMP threads that spin in an idle worker take the CPU from the one being measured.
-ALLOCATOR_POLICY = {"MALLOC_MMAP_THRESHOLD_": str(2**40), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
-PROCESS_POLICY = {**ALLOCATOR_POLICY, "OMP_WAIT_POLICY": "passive", "PYTHONHASHSEED": "0"}
+EVERY_WORKER = {"PYTHONHASHSEED": "0"}  # whatever its policy
 
 PRCTL: Any = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # looked up before any process is forked
 PR_SET_PDEATHSIG = 1
-
-OURS = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_")  # a user's own settings of these reach no worker
 
 
 class ArmError(Exception):
@@ -39,14 +35,21 @@ class ArmError(Exception):
         self.reason = reason
 
 
-def worker_environment(device: str, threads: int, memory_limit: int) -> dict[str, str]:
-    """The environment of a worker. What stands here is part of the protocol and decides figures."""
+def worker_environment(device: str, threads: int, memory_limit: int, policy: str = TUNED) -> dict[str, str]:
+    """The environment of a worker. What stands here is part of the protocol and decides figures.
+
+    Raises:
+        ArmError: the policy's allocator is not installed.
+    """
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     # A CUDA process maps far more than it uses, so the limit is for the CPU only.
     limit = {"XBENCH_MEMORY_LIMIT": str(memory_limit)} if device == "cpu" else {}
     quiet = {"KINETO_LOG_LEVEL": "6", "TORCH_CPP_LOG_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    return {**inherited, **PROCESS_POLICY, **counts, **limit, **quiet}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(DECIDED)}
+    try:
+        return {**inherited, **EVERY_WORKER, **find_policy(policy).environment(), **counts, **limit, **quiet}
+    except UserError as error:
+        raise ArmError("unsupported", str(error)) from error
 
 
 def _end_with_controller() -> None:
@@ -158,11 +161,15 @@ class ChildProcess:
         """Whether it can be asked."""
         return self._process.poll() is None
 
-    def stop(self) -> None:
-        """Ends the process, and whatever it started, at once. Harmless when it is already gone."""
+    def _signal(self, number: signal.Signals) -> None:
+        """To the process and whatever it started. Nothing happens when it is already gone."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self._process.pid, number)
+
+    def stop(self) -> None:
+        """Ends the process, and whatever it started, at once. Harmless when it is already gone."""
+        self._signal(signal.SIGKILL)
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             try:
@@ -174,11 +181,16 @@ class ChildProcess:
 class ArmProcess(ChildProcess):
     """A worker that answers requests about one case, each within a time limit.
 
-    A worker that refused or failed in Python still answers; one that ran out of time or died does not.
+    A worker that refused or failed in Python still answers; one that ran out of time or died does not. One whose
+    threads do not go to sleep between its answers is stopped meanwhile, so that it takes no processor from others.
+
+    Raises:
+        ArmError: it cannot be started.
     """
 
-    def __init__(self, case: Case, memory_limit: int, time_limit: float):
-        environment = worker_environment(case.device, case.threads, memory_limit)
+    def __init__(self, case: Case, memory_limit: int, time_limit: float, policy: str | None = None):
+        """``policy``: the one to run under where that is not the case's own."""
+        environment = worker_environment(case.device, case.threads, memory_limit, policy or case.arm.policy)
         if checkout := case.arm.checkout:
             environment = checkout.environment(environment)
             super().__init__("xbench.worker", environment, checkout.python, checkout.folder)
@@ -186,6 +198,7 @@ class ArmProcess(ChildProcess):
             super().__init__("xbench.worker", environment)
         self.case = case
         self.time_limit = time_limit
+        self._stopped = False
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Sends a request and returns its result.
@@ -198,11 +211,18 @@ class ArmProcess(ChildProcess):
 
     def send(self, do: str, **arguments: Any) -> None:
         """Sends a request without waiting."""
+        if self._stopped:
+            self._signal(signal.SIGCONT)
+            self._stopped = False
         self.say(do=do, **arguments)
 
     def receive(self, extra_seconds: float = 0.0) -> Any:
         """Waits for the reply to the oldest unanswered request, so much longer than the time limit."""
-        return self.hear(self.time_limit + extra_seconds)["result"]
+        heard = self.hear(self.time_limit + extra_seconds)
+        if heard.get("awake"):
+            self._signal(signal.SIGSTOP)
+            self._stopped = True
+        return heard["result"]
 
 
 def _oom_kills() -> int:

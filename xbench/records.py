@@ -17,6 +17,8 @@ from xbench.errors import UserError
 SCHEMA = 2
 # What cases of schema 1 did not say, because there was no choice.
 CASE_BEFORE_2 = {"mode": "eager", "level": "model", "direction": "inference", "tokens": None}
+# The policy of all cases before there was a choice of it; benchmarks imported from elsewhere have none.
+POLICY_BEFORE = {"policy": "passive"}
 Status = Literal["ok", "oom", "timeout", "crash", "unsupported", "unverified", "diverged"]
 
 
@@ -75,6 +77,8 @@ class Record:
         record = {key: value for key, value in values.items() if key in known}
         if record.get("case") and record.get("schema", 1) < 2:
             record["case"] = {**CASE_BEFORE_2, **record["case"]}
+        if "level" in record.get("case", {}):
+            record["case"] = {**POLICY_BEFORE, **record["case"]}
         return cls(**record)
 
 

@@ -22,6 +22,7 @@ from xbench.errors import UserError, unknown_name
 from xbench.metrics import ALIASES, METRICS
 from xbench.models.baselines import check_baseline
 from xbench.models.sizes import SIZES, check_input
+from xbench.policy import POLICIES, TUNED
 from xbench.study import DEVICES, DIRECTIONS, DTYPES, LEVELS, MODES, PLOTS, Arm, Study
 from xbench.training.job import Job
 from xbench.training.recipe import Recipe, recipe_for
@@ -42,6 +43,7 @@ def make_study(
     level: Sequence[str] = (),
     direction: Sequence[str] = (),
     mode: Sequence[str] = (),
+    policy: Sequence[str] = (),
     patch: Sequence[str | int] = (),
     size: str = "s",
     batch: Sequence[str | int] = (),
@@ -68,7 +70,7 @@ def make_study(
     """
     attn, baseline, dtype, metrics, plots, recipe = map(listed, (attn, baseline, dtype, metrics, plots, recipe))
     metrics = [ALIASES.get(name, name) for name in metrics]
-    level, direction, mode = map(listed, (level, direction, mode))
+    level, direction, mode, policy = map(listed, (level, direction, mode, policy))
     res, tokens, patch, batch, threads = map(listed, (res, tokens, patch, batch, threads))
     named: list[tuple[str, Sequence[str], Any]] = [
         ("dtype", dtype, DTYPES),
@@ -77,13 +79,14 @@ def make_study(
         ("level", level, LEVELS),
         ("direction", direction, DIRECTIONS),
         ("mode", mode, MODES),
+        ("policy", policy, POLICIES),
         ("device", [device], DEVICES),
         ("size", [size], SIZES),
     ]
     for what, names, allowed in named:
         for chosen in names:
             one_of(what, chosen, allowed)
-    arms = _arms(attn, baseline, unique(mode) or ("eager",))
+    arms = _arms(attn, baseline, unique(mode) or ("eager",), unique(policy) or (TUNED,))
     if not arms:
         raise UserError("nothing to compare: name at least one attention (--attn) or timm model (--baseline).")
     labels = [arm.label for arm in arms]
@@ -147,7 +150,7 @@ def _metrics(asked: Sequence[str], device: str, levels: Sequence[str], direction
                 raise UserError(f"metric '{name}' is taken at level {' and '.join(metric.levels)} only (--level).")
         return unique(asked)
     usual = [metric for metric in METRICS.values() if set(metric.directions) & set(directions)]
-    left_out = NOT_BY_DEFAULT if device == "cuda" else (*NOT_BY_DEFAULT, "device_time")
+    left_out = (*NOT_BY_DEFAULT, "stock_latency" if device == "cuda" else "device_time")
     return tuple(m.name for m in usual if m.name not in left_out and set(m.levels) & set(levels))
 
 
@@ -227,17 +230,20 @@ def _check_cuda() -> None:
         raise UserError("no CUDA device is available to torch here. Allowed: --device cpu.")
 
 
-def _arms(attn: Sequence[str], baseline: Sequence[str], modes: Sequence[str]) -> tuple[Arm, ...]:
+def _arms(
+    attn: Sequence[str], baseline: Sequence[str], modes: Sequence[str], policies: Sequence[str]
+) -> tuple[Arm, ...]:
     arms: list[Arm] = []
     for baseline_name in baseline:
         check_baseline(baseline_name)
     specs = [str(parse_attention(text)) for text in attn]
-    for mode in modes:
-        suffix = " compiled" if mode == "compile" else ""
+    for policy, mode in product(policies, modes):
+        suffix = (" compiled" if mode == "compile" else "") + (f" {policy}" if policy != TUNED else "")
         for spec in specs:
-            arms.append(Arm(_free_label(spec + suffix, arms), attn=spec, mode=mode))
+            arms.append(Arm(_free_label(spec + suffix, arms), attn=spec, mode=mode, policy=policy))
         for baseline_name in baseline:
-            arms.append(Arm(_free_label(baseline_name + suffix, arms), baseline=baseline_name, mode=mode))
+            label = _free_label(baseline_name + suffix, arms)
+            arms.append(Arm(label, baseline=baseline_name, mode=mode, policy=policy))
     return tuple(arms)
 
 

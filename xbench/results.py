@@ -23,9 +23,9 @@ from xbench.sweeps import Conditions, Sweep, find_sweeps
 if TYPE_CHECKING:
     import pandas as pd
 
-ARM_FIELDS = ("arm", "attn", "baseline", "mode", "control")
+ARM_FIELDS = ("arm", "attn", "baseline", "mode", "policy", "control")
 # Measured for what they explain (see bounds.py), not for a column of their own.
-EXPLANATIONS = ("breakdown", "limits")
+EXPLANATIONS = ("breakdown", "limits", "stock_latency")
 
 
 @dataclass(frozen=True)

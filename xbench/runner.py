@@ -21,7 +21,7 @@ from xbench.forecast import Expected, step_seconds
 from xbench.identity import surroundings
 from xbench.launch import PACE, QUICK_PACE, Launch
 from xbench.plan import Group, Plan
-from xbench.process import PROCESS_POLICY, ArmError
+from xbench.process import EVERY_WORKER, ArmError
 from xbench.records import Ledger, Record
 from xbench.results import Results
 from xbench.statistics import EFFECT, Estimate
@@ -53,7 +53,7 @@ class Runner:
         self._observer: Observer = observer or Silent()
         limits = limits or Limits()
         photos = photo_paths(study.images)[: max(study.batch)]
-        exact: dict[str, Any] = {**PROCESS_POLICY, "inputs": _digest(photos)}
+        exact: dict[str, Any] = {**EVERY_WORKER, "inputs": _digest(photos)}
         pace = QUICK_PACE if study.quick else PACE
         policy = {
             "static": {},

@@ -7,12 +7,15 @@ from typing import Any
 
 from xbench.checkout import Checkout
 from xbench.metrics import METRICS
+from xbench.policy import TUNED
 from xbench.training.job import Job
 from xbench.training.recipe import Recipe
 
 DTYPES = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
 MODES = ("eager", "compile")
+# Of an arm, what its workers are not told, because the controller starts them so.
+UNTOLD = ("checkout", "policy")
 DIRECTIONS = ("inference", "training")
 LEVELS = ("op", "block", "model")
 PLOTS = (
@@ -36,7 +39,8 @@ LOOK_LAUNCHES, CLAIM_LAUNCHES, GATE_LAUNCHES = 3, 6, 10
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of a comparison: an attention in the XFormer skeleton, or a whole timm model, run as ``mode`` says.
+    """One side of a comparison: an attention in the XFormer skeleton, or a whole timm model, run as ``mode`` says by a
+    process under a ``policy``.
 
     ``label`` is its name in tables, unique in a study. A ``control`` is the reference arm once more under another name:
     the two are equal by construction, so what is seen between them is the error of the measurement. ``checkout`` is
@@ -48,6 +52,7 @@ class Arm:
     baseline: str | None = None
     mode: str = "eager"
     control: bool = False
+    policy: str = TUNED
     checkout: Checkout | None = None
 
     @property
@@ -82,19 +87,19 @@ class Case:
         """Everything but the arm. Cases with equal conditions form a comparison group."""
         return {key: value for key, value in asdict(self).items() if key != "arm"}
 
-    def flat(self) -> dict[str, Any]:
-        """The case as one level of plain values, as it stands in a record and as a worker is told of it.
-
-        The checkout is left out: the worker runs from it already, and one of an older commit knows no such thing.
-        """
-        arm = asdict(self.arm)
-        del arm["checkout"]
+    def request(self) -> dict[str, Any]:
+        """The case as one level of plain values, as a worker is told of it. One of an older commit knows no more."""
+        arm = {key: value for key, value in asdict(self.arm).items() if key not in UNTOLD}
         img_size = list(self.img_size) if self.img_size else None
         return {"arm": arm.pop("label"), **arm, **self.conditions, "img_size": img_size}
 
+    def flat(self) -> dict[str, Any]:
+        """The same as it stands in a record."""
+        return {**self.request(), "policy": self.arm.policy}
+
     @classmethod
     def from_flat(cls, values: dict[str, Any]) -> "Case":
-        """The inverse of ``flat``."""
+        """The inverse of ``request``."""
         rest = dict(values)
         arm = Arm(rest.pop("arm"), *(rest.pop(key) for key in ("attn", "baseline", "mode", "control")))
         img_size = rest.pop("img_size")
@@ -222,14 +227,19 @@ class Study:
         if metric.how == "trained":
             # Batch, threads, dtype and mode of inference are none of training's.
             first = (self.batch[0], self.dtype[0], self.threads[0])
-            twin = any(arm.mode == "eager" and arm.attn == case.arm.attn for arm in self.arms)
-            compiled = case.arm.mode == "compile" and twin
-            return (case.batch, case.dtype, case.threads) == first and not case.arm.control and not compiled
+            return (case.batch, case.dtype, case.threads) == first and self._is_trained(case.arm)
         if name == "limits":
             return case.arm.label == self.against
         if name == "breakdown" and case.arm.mode != "eager":
             return False
+        if name == "stock_latency" and (case.arm.mode, case.arm.policy, case.device) != ("eager", TUNED, "cpu"):
+            return False
         return not case.arm.control or (metric.how == "timed" and metric.paired)
+
+    def _is_trained(self, arm: Arm) -> bool:
+        """Whether its accuracy is found: once for all arms of one model, which differ in how that runs."""
+        alike = [other for other in self.arms if (other.attn, other.baseline) == (arm.attn, arm.baseline)]
+        return arm == next((other for other in alike if other.mode == "eager"), alike[0])
 
     @property
     def controls(self) -> list[Arm]:

@@ -43,7 +43,7 @@ class Surveyor:
         Raises:
             ArmError: the case is impossible, or cannot be counted.
         """
-        return self._ask(case, "counting on paper", "survey", case=case.flat(), cross_check=cross_check)
+        return self._ask(case, "counting on paper", "survey", case=case.request(), cross_check=cross_check)
 
     def check_fits(self, case: Case, memory: dict[str, int] | None) -> None:
         """Refuses to run what needs more memory than there is: of eager inference the prediction is a lower bound.
@@ -59,7 +59,7 @@ class Surveyor:
 
     def limits(self, case: Case) -> dict[str, Any]:
         """The machine's own limits, see ``metrics.limits``, with the dtype and threads of the case."""
-        return self._ask(case, "measuring the machine", "limits", case=case.flat())
+        return self._ask(case, "measuring the machine", "limits", case=case.request())
 
     def _ask(self, case: Case, doing: str, do: str, /, **arguments: Any) -> Any:
         self._bench.observer.doing(case, doing)

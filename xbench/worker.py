@@ -14,7 +14,7 @@ from typing import IO, Any
 import torch
 from torch import nn
 
-from xbench.child import begin, failure, is_oom, limit_memory, status_bytes
+from xbench.child import begin, failure, is_oom, limit_memory, rest, status_bytes
 from xbench.conformance import QUICK_CHECKS, Candidate, verify
 from xbench.metrics import timing
 from xbench.metrics.breakdown import breakdown
@@ -227,10 +227,15 @@ def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve(requests: IO[str], replies: IO[str]) -> None:
-    """Answers requests until there are no more."""
+    """Answers requests until there are no more. An answer is given once this process takes no processor any more, or
+    says that threads are still "awake".
+    """
     worker = Worker()
     for line in requests:
-        replies.write(json.dumps(answer(worker, json.loads(line))) + "\n")
+        reply = answer(worker, json.loads(line))
+        if not rest():
+            reply["awake"] = True
+        replies.write(json.dumps(reply) + "\n")
         replies.flush()
 
 

@@ -12,7 +12,7 @@ from xbench.errors import UserError
 
 # Each registers its verbs with the application, which lists them in this order.
 # isort: off
-from xbench.cli import measure, runs, training, attentions, claims, gate, exchange, history  # noqa: F401
+from xbench.cli import measure, environment, runs, training, attentions, claims, gate, exchange, history  # noqa: F401
 
 
 def _terminate(*_: Any) -> None:

@@ -54,8 +54,9 @@ Threads = Annotated[Many, typer.Option(help="CPU threads. Default: the physical 
 Metrics = Annotated[
     Many,
     typer.Option(
-        help="params, macs, predicted_memory, latency, throughput, peak_memory, breakdown, limits, max_batch; in "
-        "training forward_time, backward_time, optimizer_time; on CUDA device_time; top1, for which arms are trained. "
+        help="params, macs, predicted_memory, latency, throughput, peak_memory, stock_latency, breakdown, limits, "
+        "max_batch; in training forward_time, backward_time, optimizer_time; on CUDA device_time; top1, for which arms "
+        "are trained. "
         "Default: all but predicted_memory, max_batch and top1."
     ),
 ]
@@ -72,6 +73,13 @@ Recipe = Annotated[Many, typer.Option(help="Settings of the recipe to change, fo
 Workers = Annotated[int, typer.Option(help="Processes that load images, of a data set on disk.")]
 Images = Annotated[str | None, typer.Option(help="Folder of photographs to use as input.")]
 Mode = Annotated[Many, typer.Option(help="eager, compile or both, side by side. Default: eager.")]
+Policy = Annotated[
+    Many,
+    typer.Option(
+        help="Settings of the processes, side by side: tuned (the heap is kept, so that figures repeat), stock (what a "
+        "plain script gets), jemalloc, tcmalloc, passive, active. Default: tuned."
+    ),
+]
 Direction = Annotated[Many, typer.Option(help="inference, training (a whole step) or both. Default: inference.")]
 Level = Annotated[
     Many, typer.Option(help="op (the attention alone), block (the XF block of stage 3), model. Default: model.")
@@ -95,6 +103,7 @@ def compare(
     dtype: Dtype = None,
     device: Device = "cpu",
     threads: Threads = None,
+    policy: Policy = None,
     metrics: Metrics = None,
     images: Images = None,
     data: Data = None,
@@ -138,6 +147,7 @@ def sweep(
     dtype: Dtype = None,
     device: Device = "cpu",
     threads: Threads = None,
+    policy: Policy = None,
     metrics: Metrics = None,
     images: Images = None,
     data: Data = None,

@@ -42,7 +42,7 @@ def check_against(
         UserError: a bad study, or a commit that cannot take part; see ``checked_out``.
     """
     study = gated(load_study(study_file))
-    with checked_out(ref, code_of(study), next(study.cases()).flat(), python) as checkout:
+    with checked_out(ref, code_of(study), next(study.cases()).request(), python) as checkout:
         findings = vanished(study, Path(checkout.folder, os.path.relpath(study_file)))
         timed: dict[Place, Timed] = {}
         pairs = {arm.label: pair(study, arm, checkout) for arm in study.arms}

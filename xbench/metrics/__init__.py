@@ -62,6 +62,7 @@ METRICS = {
         _inference("device_time", "ms", "device time of a batch, L2 cache cold"),
         Metric("peak_memory", "MiB", "lower", "exact", "peak memory"),
         Metric("max_batch", "images", "higher", "exact", "largest batch that fits"),
+        _inference("stock_latency", "ms", "latency at batch 1 in a plain script", levels=("model",)),
         _inference("breakdown", "ms", "time of a batch by component", levels=("block", "model")),
         _inference("limits", "MAC/s", "the machine's own limits"),
         Metric("top1", "%", "higher", "trained", "top-1 accuracy", False, ("inference",), ("model",)),

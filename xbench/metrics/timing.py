@@ -17,6 +17,7 @@ import torch
 
 BLOCK_SECONDS = 0.02
 CACHE_WARM_SECONDS = 0.1  # a block of shorter iterations begins with an untimed one: another process ran in between
+SLOW_SECONDS = 0.5
 AGREEMENT = 0.05
 STEADY_FAULTS = 64  # minor page faults per iteration below which memory no longer grows
 
@@ -81,12 +82,14 @@ def warm_up(step: Callable[[], object], seconds: float, at_least: int) -> WarmUp
         window = max(1, min(len(times) // 3, 10))  # of three, so that the cold start is in neither
         recent, before = median(times[-window:]), median(times[-2 * window : -window] or times)
         steady = median(faults[-window:]) <= STEADY_FAULTS
-        settled = steady and len(times) >= 4 and abs(recent / before - 1) <= AGREEMENT
+        # A first iteration of a second is as warm as two short ones.
+        enough = len(times) >= (3 if recent >= SLOW_SECONDS else 4)
+        settled = steady and enough and abs(recent / before - 1) <= AGREEMENT
         if len(times) > at_least and ((settled and spent >= 0.2) or spent >= seconds):
             break
     block_iterations = max(1, round(BLOCK_SECONDS / recent))
-    # A slow model spends its time before four iterations; then a steady memory is what can be told.
-    return WarmUp(times[0], recent, len(times), block_iterations, settled or (steady and len(times) < 4))
+    # A very slow model spends its time before that; then a steady memory is what can be told.
+    return WarmUp(times[0], recent, len(times), block_iterations, settled or (steady and not enough))
 
 
 def measure_block(step: Callable[[], object], warm: WarmUp, parts: dict[str, float] | None = None) -> Block:

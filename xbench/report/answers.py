@@ -7,6 +7,7 @@ from xbench.report.accuracy import accuracy_sentences, fairness
 from xbench.report.findings import findings
 from xbench.report.numbers import show_interval
 from xbench.report.pairs import has_begun, pair_sentences, show_failure, strength, summary, why_a_look, why_not
+from xbench.report.plain_script import plain_script
 from xbench.report.wording import NAMED, describe, is_brief, listing
 from xbench.results import Results
 from xbench.statistics import EFFECT
@@ -58,6 +59,7 @@ def caveats(results: Results) -> list[str]:
         *fairness(results),
         *_controls(results),
         *_looks(results),
+        *plain_script(results),
         *_unrest(results),
         *_interference(results),
         *_notes(results),

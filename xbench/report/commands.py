@@ -5,6 +5,7 @@ from typing import Any
 
 from xbench.axes import show_img_size
 from xbench.metrics import METRICS
+from xbench.policy import TUNED
 from xbench.results import Results
 from xbench.study import LOOK_LAUNCHES
 from xbench.sweeps import Conditions
@@ -19,13 +20,16 @@ def command_of(results: Results, place: Conditions, arm: str) -> str:
     What the records do not hold it cannot name: photographs as input, and limits of time.
     """
     sides = _sides(results, arm)
-    labels, modes = [side["arm"] for side in sides], list(dict.fromkeys(side["mode"] for side in sides))
+    labels = [side["arm"] for side in sides]
+    modes, policies = ([*dict.fromkeys(side[key] for side in sides)] for key in ("mode", "policy"))
     plain = (place["level"], place["direction"], modes) == ("model", "inference", ["eager"])
-    options = {**_arms(sides, modes), **_extent(place)}
+    options = {**_arms(sides, len(modes) > 1 or len(policies) > 1), **_extent(place)}
     options |= {f"--{key}": [place[key]] for key in ("size", "batch", "dtype", "device", "threads")}
     options["--metrics"] = [name for name in METRICS if any(results.cell(place, label, name) for label in labels)]
     if not plain:
         options |= {"--level": [place["level"]], "--direction": [place["direction"]], "--mode": modes}
+    if policies != [TUNED]:
+        options["--policy"] = policies
     if limit := _memory_limit(results, place, arm):
         options["--memory-limit"] = [f"{limit / 2**30:.9g}"]
     words = ["xbench", "compare" if plain else "sweep"]
@@ -40,11 +44,12 @@ def _sides(results: Results, arm: str) -> list[dict[str, Any]]:
     return [results.cases[label] for label in dict.fromkeys([results.against, own])]
 
 
-def _arms(sides: list[dict[str, Any]], modes: list[str]) -> Options:
-    """The first is the reference, unless it is named; attentions come before whole models."""
+def _arms(sides: list[dict[str, Any]], crossed: bool) -> Options:
+    """The first is the reference, unless it is named; attentions come before whole models. Where modes or policies are
+    ``crossed`` with them, each is named once.
+    """
     named = {option: [side[key] for side in sides if side[key]] for option, key in ARMS.items()}
-    if len(modes) > 1:
-        # Every arm runs in every mode.
+    if crossed:
         named = {option: list(dict.fromkeys(specs)) for option, specs in named.items()}
     return {**named, "--against": [sides[0]["arm"]] if named["--attn"] and sides[0]["baseline"] else []}
 

@@ -16,7 +16,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from xbench.errors import UserError
-from xbench.process import PROCESS_POLICY
 from xbench.report.answer_groups import group
 from xbench.report.answers import answers, caveats
 from xbench.report.meaning_tables import (
@@ -131,7 +130,6 @@ def _content(chapter: Chapter) -> dict[str, Any]:
         "sections": _sections(results),
         "protocol": [PROTOCOL, *explanations(results)],
         "facts": circumstances(results),
-        "policy": PROCESS_POLICY,
     }
 
 

@@ -1,10 +1,13 @@
 """How the figures were taken, in words: the protocol, what else to know of a metric, on what and with what they ran."""
 
+from xbench.metrics import METRICS
+from xbench.policy import STOCK
 from xbench.report.numbers import show_seconds
 from xbench.results import Results
 
 PROTOCOL = """\
-Every launch starts a fresh process per arm; within a launch the arms take turns in random order, one short block each.
+Every launch starts a fresh process per arm; within a launch the arms take turns in random order, one short block each,
+and none begins before the threads of the last have gone to sleep.
 A ratio is the median of the paired log-ratios of a launch (for device time, the ratio of the launch's medians); its
 interval (95 %, Student's t) is over launches. MACs and peak memory are exact, the latter from a process of its own.
 FLOPs = 2 × MACs. 1 MiB = 2²⁰ bytes."""
@@ -18,6 +21,9 @@ The largest batch is found by trying: the largest whose measured peak memory sta
     "forward_time": """\
 A training step is a forward pass with its loss, a backward pass and a step of the optimizer. Throughput in training
 is that of the whole step; its parts are timed in the same blocks.""",
+    "stock_latency": """\
+What a plain script gets is measured in processes of their own, in which nothing is set but the number of threads: one
+after the other, in two or three of the launches.""",
     "breakdown": """\
 The time by component is that of an instrumented forward pass in eager mode: a module's time is its own, without that of
 the modules inside it. What the instruments themselves take makes it longer than the time that throughput tells.""",
@@ -44,6 +50,17 @@ def explanations(results: Results) -> list[str]:
     return [text for name, text in EXPLAINED.items() if name in measured]
 
 
+def _policies(results: Results) -> list[str]:
+    """By policy of the workers, what it set in their environment, as the records tell it."""
+    found: dict[str, None] = {}
+    for record in results.records:
+        if record.policy and METRICS.get(record.metric) and METRICS[record.metric].how in ("exact", "timed"):
+            name = STOCK if record.metric == "stock_latency" else record.case["policy"]
+            settings = [f"{key}={value}" for key, value in record.policy.items() if key.isupper() or key == "allocator"]
+            found[f"{name} ({', '.join(settings)})"] = None
+    return list(found)
+
+
 def circumstances(results: Results) -> list[tuple[str, str]]:
     """By name, what the figures were taken on and with, and how long that took; where it changed on the way, all."""
     facts: dict[str, dict[str, None]] = {}
@@ -52,6 +69,8 @@ def circumstances(results: Results) -> list[tuple[str, str]]:
             if value:
                 facts.setdefault(name, {})[str(value)] = None
     found = [(name, ", ".join(values)) for name, values in facts.items()]
+    if policies := _policies(results):
+        found.append(("policy", "; ".join(policies)))
     if times := sorted(record.time for record in results.records if record.time):
         found.append(("measured", " to ".join(dict.fromkeys([times[0], times[-1]]))))
     if spent := results.overhead:
