@@ -126,7 +126,8 @@ def test_the_command_of_a_row_asks_for_its_very_case(monkeypatch, reference, arm
 
 def test_the_command_names_a_whole_model_as_reference_and_the_memory_of_a_batch(monkeypatch):
     where = place(512, threads=1)
-    model = {"arm": "mobilevit_s", "attn": None, "baseline": "mobilevit_s", "mode": "eager", "control": False, **where}
+    model = {"arm": "mobilevit_s", "attn": None, "baseline": "mobilevit_s", "mode": "eager"}
+    model |= {"policy": "tuned", "control": False, **where}
     limited = make(LINEAR, where, "max_batch", [7], detail={"limit": 3 * 2**30})
     records = [replace(record, against="mobilevit_s") for record in (limited, replace(limited, case=model))]
     command = command_of(Results(records), where, "xfa")
