@@ -6,6 +6,7 @@ from itertools import groupby, product
 from typing import Any
 
 from xbench.checkout import Checkout
+from xbench.data.names import STOP
 from xbench.metrics import METRICS
 from xbench.training.job import Job
 from xbench.training.recipe import Recipe
@@ -107,7 +108,7 @@ class Study:
 
     ``against`` is the label of the reference arm. ``launches`` are the numbers of launches at which the run may stop:
     three make a look, six a claim. Accuracy is that of models trained on ``data`` by the ``recipe``, from so many
-    ``seeds``.
+    ``seeds``; images that cannot be read end it or are left out, as ``unreadable`` says.
     """
 
     question: str
@@ -131,6 +132,7 @@ class Study:
     recipe: Recipe = field(default_factory=Recipe)
     seeds: int = 3
     workers: int = 0
+    unreadable: str = STOP
     name: str = "compare"
 
     @property
@@ -172,6 +174,7 @@ class Study:
             seed=seed,
             device=case.device,
             workers=self.workers,
+            unreadable=self.unreadable,
         )
 
     def cases(self) -> Iterator[Case]:
