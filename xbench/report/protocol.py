@@ -23,7 +23,7 @@ The time by component is that of an instrumented forward pass in eager mode: a m
 the modules inside it. What the instruments themselves take makes it longer than the time that throughput tells.""",
     "top1": """\
 Accuracy is top-1 on test images that no arm was trained or chosen on, as a mean over seeds with its interval
-(95 %): Student's t on the scale of the log-odds, so that it stays within 0 and 100 %, or Wilson's where all seeds agree.
+(95 %): Student's t on the scale of the log-odds, which stays within 0 and 100 %, or Wilson's where all seeds agree.
 Differences are in points, seed by seed, likewise bounded: the two arms of a pair had the same start and the same
 pixels.""",
     "limits": """\
