@@ -7,6 +7,7 @@ from made_records import MadeArm, place, timed, trained
 from scipy import stats
 
 from xbench.report.accuracy import accuracy_sentences, fairness
+from xbench.report.answers import caveats
 from xbench.report.tables import result_grids
 from xbench.results import Results
 
@@ -23,13 +24,15 @@ def results(*records):
 def test_differences_are_those_of_paired_seeds():
     found = results(trained(MHSA, WHERE, MHSA_TOP1), trained(XFA, WHERE, XFA_TOP1))
     difference = found.difference(WHERE, "xfa")
-    expected = stats.ttest_rel(XFA_TOP1, MHSA_TOP1)
-    interval = expected.confidence_interval(0.95)
-    assert (difference.low, difference.high) == pytest.approx((interval.low, interval.high))
+    # So few points are hardly bent by the bounds of ± 100.
+    interval = stats.ttest_rel(XFA_TOP1, MHSA_TOP1).confidence_interval(0.95)
+    assert (difference.low, difference.high) == pytest.approx((interval.low, interval.high), abs=0.01)
     assert difference.pairs == 3
     mean = found.cell(WHERE, "mhsa", "top1").figure
-    half = stats.t.ppf(0.975, 2) * stats.sem(MHSA_TOP1)
-    assert (mean.value, mean.low, mean.high) == pytest.approx((91.0, 91.0 - half, 91.0 + half))
+    odds = 4.302653 * stats.sem(MHSA_TOP1) / 100 / (0.91 * 0.09)  # t of 2 degrees of freedom, by the table
+    assert mean.value == pytest.approx(91.0)
+    ends = [math.log(end / (100 - end)) - math.log(0.91 / 0.09) for end in (mean.low, mean.high)]
+    assert ends == pytest.approx([-odds, odds])
     assert found.ratio(WHERE, "xfa", "top1") is None
 
 
@@ -54,7 +57,7 @@ def test_seeds_of_different_runs_are_pairs_and_the_newest_counts():
 def test_the_whole_interval_decides_what_is_said(top1, said):
     (sentence,) = accuracy_sentences(results(trained(MHSA, WHERE, MHSA_TOP1), trained(XFA, WHERE, top1)))
     assert said in sentence
-    assert "mhsa reaches 91 ±2 % top-1" in sentence or "mhsa reaches 91.0 ±2.5 % top-1" in sentence
+    assert "mhsa reaches 91.0 (88.2–93.2) % top-1" in sentence
     assert "3 paired seeds" in sentence
 
 
@@ -79,6 +82,27 @@ def test_what_is_unfair_is_said(change, said):
     found = fairness(results(trained(MHSA, WHERE, MHSA_TOP1), trained(XFA, WHERE, XFA_TOP1, **change)))
     assert len(found) == (said is not None)
     assert all(said in sentence for sentence in found)
+
+
+def test_what_the_figures_are_not_about_is_said():
+    unread = {"left_out": 8, "of": 16, "first": ["test/ant/0.jpg (truncated)"]}
+    test = {"images": 8, "classes": 2, "unreadable": unread, "also_in_training": {"images": 1, "first": ["test/b.jpg"]}}
+    data = {"name": "folder:/x", "splits": {"train": {"images": 16}, "test": test}}
+    said = caveats(results(trained(MHSA, WHERE, MHSA_TOP1, data=data), trained(XFA, WHERE, XFA_TOP1, data=data)))
+    assert said[:3] == [
+        "8 of 16 test images of folder:/x could not be read, and are in none of the figures: "
+        "test/ant/0.jpg (truncated), ….",
+        "1 of 8 test images of folder:/x are also among those trained on, equal to the pixel: test/b.jpg.",
+        "The test images of folder:/x are of 2 of its classes only.",
+    ]
+
+
+def test_no_interval_leaves_what_can_be():
+    wide = results(trained(MHSA, WHERE, [1.0, 10.0, 23.5]), trained(XFA, WHERE, [99.0, 95.0, 70.0]))
+    (grid,) = result_grids(wide)
+    columns = dict(zip(grid.heads, zip(*grid.rows, strict=True), strict=True))
+    assert columns["top-1 %"] == ("11.5 (0.8–67.3)", "88.0 (15.4–99.7)")
+    assert columns["points"][1] == "+76.5 (−53.4 to +98.9)"
 
 
 def test_accuracy_stands_beside_speed_in_one_table():

@@ -16,7 +16,7 @@ from xbench.axes import (
     usable_cpus,
     whole,
 )
-from xbench.data.names import parse_data
+from xbench.data.names import STOP, UNREADABLE, parse_data
 from xbench.data.photos import photo_paths
 from xbench.errors import UserError, unknown_name
 from xbench.metrics import ALIASES, METRICS
@@ -59,6 +59,7 @@ def make_study(
     seeds: int = 3,
     recipe: Sequence[str] = (),
     workers: int = 0,
+    unreadable: str = STOP,
     question: str = "If only the attention changes, what happens to cost, speed and memory?",
     name: str = "compare",
 ) -> Study:
@@ -82,6 +83,7 @@ def make_study(
         ("policy", policy, POLICIES),
         ("device", [device], DEVICES),
         ("size", [size], SIZES),
+        ("unreadable", [unreadable], UNREADABLE),
     ]
     for what, names, allowed in named:
         for chosen in names:
@@ -121,9 +123,11 @@ def make_study(
         recipe=recipe_used,
         seeds=whole("seeds", seeds, 1, MAX_SEEDS),
         workers=whole("workers", workers, 0, 256),
+        unreadable=unreadable,
         name=name,
     )
     asked = [name for name, value in (("data", data), ("epochs", epochs), ("recipe", recipe)) if value]
+    asked += ["unreadable"] if unreadable != STOP else []
     if asked and not study.trains:
         raise UserError(f"{' and '.join(asked)} decide accuracy only; ask for it: --metrics top1 …")
     if study.tokens and "op" not in levels:
@@ -167,6 +171,7 @@ def make_job(
     device: str,
     threads: int | None,
     workers: int,
+    unreadable: str = STOP,
 ) -> Job:
     """Checks what the user asked to train and makes the Job.
 
@@ -177,6 +182,7 @@ def make_job(
         raise UserError("name one model to train: --attn or --baseline.")
     one_of("device", device, DEVICES)
     one_of("size", size, SIZES)
+    one_of("unreadable", unreadable, UNREADABLE)
     if baseline:
         check_baseline(baseline)
     if device == "cuda":
@@ -193,6 +199,7 @@ def make_job(
         device=device,
         threads=whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores(),
         workers=whole("workers", workers, 0, 256),
+        unreadable=unreadable,
     )
     if attn:
         check_input(job.img_size, job.patch_size)

@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from xbench.metrics import MEMORY, METRICS
+from xbench.proportions import paired_points, percent_over_seeds
 from xbench.records import Record
 from xbench.statistics import (
     Difference,
@@ -14,9 +15,7 @@ from xbench.statistics import (
     control_holds,
     estimate,
     launch_log_ratios,
-    mean_over_seeds,
     over_launches,
-    paired_difference,
 )
 from xbench.sweeps import Conditions, Sweep, find_sweeps
 
@@ -136,9 +135,10 @@ class Results:
         """Over the seeds. One that failed shows in the status, and is not among the others."""
         newest = list({record.launch: record for record in records}.values())
         values = [record.samples[0] for record in newest if record.samples]
+        figure = percent_over_seeds(values, _images(newest)) if values else None
         failed = next((record for record in newest if not record.samples), None)
         shown = failed or newest[-1]
-        return Cell(metric, mean_over_seeds(values) if values else None, shown.status, shown.reason, newest[-1].detail)
+        return Cell(metric, figure, shown.status, shown.reason, newest[-1].detail)
 
     def seeds(self, conditions: Conditions, arm: str, metric: str = "top1") -> dict[int, Record]:
         """By seed, the newest record of a trained model."""
@@ -147,9 +147,10 @@ class Results:
     def difference(self, conditions: Conditions, arm: str, to: str | None = None) -> Difference | None:
         """``arm``'s accuracy less ``to``'s (the reference arm's), in points, paired by seed."""
         of, against = (self.seeds(conditions, label) for label in (arm, to or self.against))
-        return paired_difference(
+        return paired_points(
             {seed: record.samples[0] for seed, record in of.items()},
             {seed: record.samples[0] for seed, record in against.items()},
+            _images([record for seed, record in of.items() if seed in against]),
         )
 
     def ratio(self, conditions: Conditions, arm: str, metric: str, to: str | None = None) -> Estimate | None:
@@ -270,6 +271,12 @@ def _hashable(case: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(
         (key, tuple(value) if isinstance(value, list) else value) for key, value in sorted(_conditions(case).items())
     )
+
+
+def _images(records: Sequence[Record]) -> int:
+    """How many images the models of these records classified, all together; 0 where a record does not say."""
+    counts = [record.detail.get("images", 0) for record in records if record.samples]
+    return sum(counts) if all(counts) else 0
 
 
 def _by_heat(records: Sequence[Record]) -> dict[tuple[str, int, int], list[float]]:

@@ -60,7 +60,7 @@ class Runner:
             "exact": exact,
             "max_batch": {**exact, "memory_limit": limits.memory_bytes},
             "timed": {**exact, **pace, **surroundings()},
-            "trained": {"data": study.data, "recipe": study.recipe.as_dict()},
+            "trained": {"data": study.data, "recipe": study.recipe.as_dict(), "unreadable": study.unreadable},
         }
         self.book = Book(study, ledger, self._observer, policy)
         free = psutil.virtual_memory().available

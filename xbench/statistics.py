@@ -202,27 +202,6 @@ class Difference:
     pairs: int
 
 
-def mean_over_seeds(values: Sequence[float]) -> Estimate:
-    """Arithmetic mean and t interval, one value per seed. For quantities of a few per cent of spread, such as accuracy.
-
-    Raises:
-        ValueError: no value.
-    """
-    if not len(values):
-        raise ValueError("no seed has a value")
-    centre, half = mean_and_half_interval(np.asarray(values))
-    return Estimate(centre, centre - half, centre + half, len(values))
-
-
-def paired_difference(of: Mapping[Any, float], to: Mapping[Any, float]) -> Difference | None:
-    """``of`` less ``to``, paired by key; the t interval of the pairs. None without a pair."""
-    pairs = [of[key] - to[key] for key in sorted(of.keys() & to.keys())]
-    if not pairs:
-        return None
-    centre, half = mean_and_half_interval(np.asarray(pairs))
-    return Difference(centre, centre - half, centre + half, len(pairs))
-
-
 def verdict(ratio: Estimate, control: Estimate | None = None, effect: float = EFFECT) -> Verdict:
     """What the interval of a ratio allows one to say.
 

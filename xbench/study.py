@@ -6,6 +6,7 @@ from itertools import groupby, product
 from typing import Any
 
 from xbench.checkout import Checkout
+from xbench.data.names import STOP
 from xbench.metrics import METRICS
 from xbench.policy import TUNED
 from xbench.training.job import Job
@@ -112,7 +113,7 @@ class Study:
 
     ``against`` is the label of the reference arm. ``launches`` are the numbers of launches at which the run may stop:
     three make a look, six a claim. Accuracy is that of models trained on ``data`` by the ``recipe``, from so many
-    ``seeds``.
+    ``seeds``; images that cannot be read end it or are left out, as ``unreadable`` says.
     """
 
     question: str
@@ -136,6 +137,7 @@ class Study:
     recipe: Recipe = field(default_factory=Recipe)
     seeds: int = 3
     workers: int = 0
+    unreadable: str = STOP
     name: str = "compare"
 
     @property
@@ -177,6 +179,7 @@ class Study:
             seed=seed,
             device=case.device,
             workers=self.workers,
+            unreadable=self.unreadable,
         )
 
     def cases(self) -> Iterator[Case]:

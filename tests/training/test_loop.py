@@ -133,6 +133,9 @@ class KillsAfter:
     def __init__(self, epoch: int):
         self.epoch = epoch
 
+    def inspected(self, split, seen, images):
+        pass
+
     def stepped(self, step):
         if step.epoch > self.epoch:
             raise Killed
@@ -199,10 +202,10 @@ def test_two_processes_train_as_one_with_the_joint_batch(pictures, tmp_path):
 def test_weights_are_tested_at_another_resolution_and_patch_size(pictures, tmp_path):
     job = make_job(pictures)
     found = train(job, tmp_path)
-    _, same = evaluate(tmp_path)
+    _, same, _ = evaluate(tmp_path)
     assert same.correct == found["correct"]
     assert found["low"] < found["top1"] <= 100
-    other, accuracy = evaluate(tmp_path, img_size=(64, 96), patch_size=1)
+    other, accuracy, _ = evaluate(tmp_path, img_size=(64, 96), patch_size=1)
     assert (other.img_size, other.patch_size, accuracy.images) == ((64, 96), 1, CLASSES * PER_CLASS)
     with pytest.raises(UserError, match="do not fit"):
         evaluate(tmp_path, data="digits")

@@ -71,6 +71,10 @@ Epochs = Annotated[int | None, typer.Option(help="Epochs of training. Default: t
 Seeds = Annotated[int, typer.Option(help="Training runs per arm, each from a seed of its own.")]
 Recipe = Annotated[Many, typer.Option(help="Settings of the recipe to change, for all arms: lr=0.001 batch=128 ema=0.")]
 Workers = Annotated[int, typer.Option(help="Processes that load images, of a data set on disk.")]
+Unreadable = Annotated[
+    str,
+    typer.Option(help="Images of a data set that cannot be read: stop (name them and end) or skip (leave them out)."),
+]
 Images = Annotated[str | None, typer.Option(help="Folder of photographs to use as input.")]
 Mode = Annotated[Many, typer.Option(help="eager, compile or both, side by side. Default: eager.")]
 Policy = Annotated[
@@ -111,6 +115,7 @@ def compare(
     seeds: Seeds = 3,
     recipe: Recipe = None,
     workers: Workers = 0,
+    unreadable: Unreadable = "stop",
     quick: Quick = False,
     budget: Budget = None,
     memory_limit: MemoryLimit = None,
@@ -155,6 +160,7 @@ def sweep(
     seeds: Seeds = 3,
     recipe: Recipe = None,
     workers: Workers = 0,
+    unreadable: Unreadable = "stop",
     quick: Quick = False,
     budget: Budget = None,
     memory_limit: MemoryLimit = None,

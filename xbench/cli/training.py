@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xbench.training.loop import Step
 
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Unreadable = typer.Option(help="Images that cannot be read: stop (name them and end) or skip (leave them out).")
 Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: the physical cores.")]
 
 
@@ -32,6 +33,7 @@ def train(
     device: Device = "cpu",
     threads: Threads = None,
     workers: Annotated[int, typer.Option(help="Processes that load images, of a data set on disk.")] = 0,
+    unreadable: Annotated[str, Unreadable] = "stop",
     out: Annotated[
         Path | None, typer.Option(help="Folder; a run killed there goes on. Default: in results/runs.")
     ] = None,
@@ -47,7 +49,9 @@ def train(
     """
     from xbench.request import make_job
 
-    job = make_job(attn, baseline, data, res, patch, size, epochs, recipe or [], seed, device, threads, workers)
+    job = make_job(
+        attn, baseline, data, res, patch, size, epochs, recipe or [], seed, device, threads, workers, unreadable
+    )
     from xbench.child import keep_heap
     from xbench.training.loop import DivergedError
     from xbench.training.loop import train as train_job
@@ -66,9 +70,10 @@ def train(
             raise typer.Exit(1) from None
     if not first:
         return
+    left_out = _left_out(found["data"]["splits"]["test"])
     output().print(
         f"{job.name}: top-1 {found['top1']:.2f} % ({found['low']:.2f}–{found['high']:.2f}) of {found['images']:,} test "
-        f"images of {job.data}, after {job.recipe.epochs} epochs. Weights: {folder}",
+        f"images of {job.data}{left_out}, after {job.recipe.epochs} epochs. Weights: {folder}",
         soft_wrap=True,
         highlight=False,
     )
@@ -83,6 +88,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="val or test.")] = "test",
     device: Device = "cpu",
     threads: Threads = None,
+    unreadable: Annotated[str | None, Unreadable] = None,
     as_json: Json = False,
 ) -> None:
     """Top-1 of trained weights; on request at another resolution, patch size, or on other data. For example:
@@ -92,16 +98,19 @@ def evaluate(
     import json
 
     from xbench.axes import one_of, parse_img_size, physical_cores, usable_cpus, whole
+    from xbench.data.names import UNREADABLE
     from xbench.study import DEVICES
 
     one_of("split", split, ("val", "test"))
     one_of("device", device, DEVICES)
+    if unreadable is not None:
+        one_of("unreadable", unreadable, UNREADABLE)
     img_size = parse_img_size(res) if res else None
     patch_size = whole("patch size", patch, 1, 4096) if patch is not None else None
     count = whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores()
     from xbench.training.evaluation import evaluate as evaluate_folder
 
-    job, found = evaluate_folder(
+    job, found, facts = evaluate_folder(
         folder,
         split=split,
         data=data,
@@ -109,19 +118,29 @@ def evaluate(
         patch_size=patch_size,
         device=device,
         threads=count,
+        unreadable=unreadable,
     )
     low, high = found.interval
     if as_json:
         values = {"correct": found.correct, "images": found.images, "top1": found.top1, "low": low, "high": high}
-        print(json.dumps({**values, "split": split, "job": job.as_dict()}))
+        print(json.dumps({**values, "split": split, "facts": facts, "job": job.as_dict()}))
         return
     height, width = job.img_size
     output().print(
         f"{job.name} at {height}×{width} px, patch {job.patch_size}: top-1 {found.top1:.2f} % ({low:.2f}–{high:.2f}) "
-        f"of {found.images:,} {split} images of {job.data}.",
+        f"of {found.images:,} {split} images of {job.data}{_left_out(facts)}.",
         soft_wrap=True,
         highlight=False,
     )
+
+
+def _left_out(facts: dict[str, Any]) -> str:
+    """How many images of a split were left out, of how many, and which they were; nothing where all could be read."""
+    if "unreadable" not in facts:
+        return ""
+    unread = facts["unreadable"]
+    more = ", …" if unread["left_out"] > len(unread["first"]) else ""
+    return f" ({unread['left_out']:,} of {unread['of']:,} could not be read: {', '.join(unread['first'])}{more})"
 
 
 class _Bar:
@@ -138,6 +157,10 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def inspected(self, split: str, seen: int, images: int) -> None:
+        text = f"looking at every {split} image"
+        self._progress.update(self._task, description=text, completed=seen, total=images)
 
     def stepped(self, step: "Step") -> None:
         done = (step.epoch - 1) * step.steps + step.step

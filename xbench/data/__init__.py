@@ -10,7 +10,7 @@
 Options follow as they do behind an attention's name: "canvas:digits=8", "torch/cifar10:/data:download=true".
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -96,6 +96,9 @@ def open_data(
     world: int = 1,
     workers: int = 0,
     root: Path | None = None,
+    inspected: Sequence[str] = (),
+    unreadable: str = "stop",
+    tell: Callable[[str, int, int], None] | None = None,
 ) -> Data:
     """The data set that ``spec`` names; see the module's docstring for the names.
 
@@ -109,14 +112,20 @@ def open_data(
         world: processes that share every joint batch.
         workers: processes that read images for this one; 0 reads them in this one. They change nothing but the time.
         root: the folder, where the spec does not say it.
+        inspected: splits of which every image is looked at first, see ``xbench.data.inspection``. In others an image
+            that cannot be read ends the run when it is met.
+        unreadable: whether images that cannot be read end the run ("stop") or are left out ("skip").
+        tell: hears of the look at every image: the split, how many were seen, and of how many.
 
     Raises:
-        UserError: unknown name or option, a missing folder, a set that cannot be read, a batch that cannot be shared
-            out or is larger than the set.
+        UserError: unknown name or option, a missing folder, a set that cannot be read, images that cannot, a batch
+            that cannot be shared out or is larger than the set.
     """
     from xbench.data.catalogue import open_splits
     from xbench.data.epochs import Epochs
+    from xbench.data.inspection import inspect
 
     augmentation = augmentation or Augmentation()
     splits = open_splits(spec, img_size=img_size, seed=seed, augmentation=augmentation, root=root)
+    inspect(splits, inspected, unreadable=unreadable, rank=rank, world=world, workers=workers, tell=tell)
     return Epochs(splits, batch=batch, seed=seed, augmentation=augmentation, rank=rank, world=world, workers=workers)

@@ -27,7 +27,7 @@ def open_splits(
 
 def _digits(img_size: tuple[int, int], seed: int, augmentation: Augmentation) -> Splits:
     transforms = make_transforms(img_size, augmentation, mean=MEAN, std=STD, crop=1.0)
-    splits = {
+    splits: dict[str, Any] = {
         name: Pictures(digits, transforms, seed, {"fingerprint": digits.fingerprint()})
         for name, digits in digit_splits().items()
     }

@@ -35,6 +35,9 @@ class Digits:
         grey = Image.fromarray((self.images[index] * 255).round().astype(np.uint8))
         return grey.convert("RGB"), int(self.labels[index])
 
+    def name(self, index: int) -> str:
+        return f"of digit {index}"
+
     def fingerprint(self) -> str:
         return fingerprint([self.images.tobytes(), self.labels.tobytes()])
 

@@ -29,7 +29,10 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Splits:
-    """A set: its splits "train", "val" and "test", and what a record says of all of them."""
+    """A set: its splits "train", "val" and "test", and what a record says of all of them.
+
+    ``files`` is whether its pictures lie in files, which may be broken.
+    """
 
     name: str
     num_classes: int
@@ -37,6 +40,7 @@ class Splits:
     val: Split
     test: Split
     facts: dict[str, Any] = field(default_factory=dict)
+    files: bool = False
 
 
 class Epochs:
@@ -112,7 +116,10 @@ class Epochs:
 
     def _read(self, split: str, batches: list[np.ndarray], epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         self._asked.batches = [(split, epoch, batch.tolist()) for batch in batches]
-        yield from self._loader
+        for read in self._loader:
+            if isinstance(read, UserError):
+                raise read
+            yield read
 
     def facts(self) -> dict[str, Any]:
         sizes = {name: split.facts() for name, split in self._named().items()}
@@ -151,10 +158,16 @@ class _Asked(Sampler[Batch]):
 
 @dataclass(frozen=True)
 class _Reader(Dataset):
-    """Whole batches, so that a set may make a batch at once."""
+    """Whole batches, so that a set may make a batch at once.
+
+    What a user can mend is returned: raised in a worker, it would arrive with a traceback for a message.
+    """
 
     splits: dict[str, Split]
 
-    def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor] | UserError:
         split, epoch, indices = batch
-        return self.splits[split].read(indices, epoch)
+        try:
+            return self.splits[split].read(indices, epoch)
+        except UserError as error:
+            return UserError(str(error))

@@ -9,6 +9,9 @@ from xbench.errors import UserError, unknown_name
 from xbench.options import read_options
 
 DIGIT_CLASSES = 10
+# What becomes of images that cannot be read: they end the run, or are left out.
+STOP, SKIP = "stop", "skip"
+UNREADABLE = (STOP, SKIP)
 NAMES = ("digits", "canvas", "folder", "wds", "torch/…", "hfds/…")
 SPEC = re.compile(r"(?P<name>[^:]+)(?::(?P<root>(?![A-Za-z]\w*=)[^:]*))?(?::(?P<options>[A-Za-z]\w*=.*))?")
 

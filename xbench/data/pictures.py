@@ -14,10 +14,12 @@ from torchvision.transforms import Compose
 
 from xbench.data import Augmentation
 from xbench.data.chance import Key, borrowed_generators
+from xbench.data.shown import as_shown, why_unreadable
 from xbench.errors import UserError
 
 Transform = Callable[[Image.Image], Image.Image]
 Colour = tuple[float, float, float]
+NAMED = 5  # pictures that a record names one by one
 
 
 class PictureSet(Protocol):
@@ -26,6 +28,18 @@ class PictureSet(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> tuple[Any, int]: ...
+
+    def name(self, index: int, /) -> str:
+        """Which picture that is, in a message: its file, where it has one."""
+        ...
+
+
+class UnreadableError(UserError):
+    """A picture that cannot be read; ``why`` in a few words."""
+
+    def __init__(self, name: str, why: str):
+        super().__init__(f"the image {name} cannot be read: {why}.")
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -125,28 +139,58 @@ def _in_a_line(transform: Transform) -> str:
 
 
 class Pictures:
-    """A split made of single pictures."""
+    """A split made of single pictures.
+
+    Attributes:
+        numbers: those of the pictures that are read, in the set's own count; the others were left out.
+    """
 
     def __init__(self, pictures: PictureSet, transforms: Transforms, seed: int, facts: dict[str, Any]):
         self.pictures, self.transforms, self.seed = pictures, transforms, seed
+        self.numbers = np.arange(len(pictures))
         self._facts = facts
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.numbers)
 
     def read(self, indices: Sequence[int], epoch: int | None) -> tuple[Tensor, Tensor]:
         targets: list[int] = []
-        luck = None if epoch is None else [("picture", self.seed, epoch, index) for index in indices]
-        images = self.transforms.apply(self._open(indices, targets), luck)
+        numbers = self.numbers[list(indices)].tolist()
+        luck = None if epoch is None else [("picture", self.seed, epoch, number) for number in numbers]
+        images = self.transforms.apply(self._open(numbers, targets), luck)
         return images, torch.tensor(targets)
 
-    def _open(self, indices: Sequence[int], targets: list[int]) -> Iterator[Image.Image]:
+    def _open(self, numbers: Sequence[int], targets: list[int]) -> Iterator[Image.Image]:
         """One at a time, so that no more than one is held in its full size."""
-        for index in indices:
-            picture, target = self.pictures[index]
+        for number in numbers:
+            picture, target = self.open(number)
             targets.append(target)
-            # It would copy one that is RGB already.
-            yield picture if picture.mode == "RGB" else picture.convert("RGB")
+            yield picture
+
+    def open(self, number: int) -> tuple[Image.Image, int]:
+        """The picture of that number in the set's own count, in RGB as it is shown, and its class.
+
+        Raises:
+            UnreadableError: its file is not whole, or shows nothing that is known.
+        """
+        try:
+            picture, target = self.pictures[number]
+            return as_shown(picture), target
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow's decoders raise almost anything.
+            raise UnreadableError(self.pictures.name(number), why_unreadable(error)) from error
+
+    def leave_out(self, why: dict[int, str]) -> None:
+        """Does without the pictures of these numbers, and says so among the facts."""
+        first = [f"{self.pictures.name(number)} ({why[number]})" for number in sorted(why)[:NAMED]]
+        self._facts["unreadable"] = {"left_out": len(why), "of": len(self.numbers), "first": first}
+        self.numbers = np.setdiff1d(self.numbers, list(why))
+
+    def repeats(self, numbers: Sequence[int]) -> None:
+        """Says among the facts that the pictures of these numbers are also trained on."""
+        first = [self.pictures.name(number) for number in numbers[:NAMED]]
+        self._facts["also_in_training"] = {"images": len(numbers), "first": first}
 
     def facts(self) -> dict[str, Any]:
         return {"images": len(self), **self._facts}

@@ -1,21 +1,25 @@
-"""Sets of pictures from outside, opened by timm's ``create_dataset``: folders, torchvision's, Hugging Face's; shards.
+"""Sets of pictures from outside: folders, shards, and by timm's ``create_dataset`` torchvision's and Hugging Face's.
 
-A set that has only one split besides its training images, as ImageNet-1K has, gives it as "val" and as "test"; which
-of the set's own splits stands for what is among the facts.
+No picture is taken from timm's data set, only from its readers: where the data set cannot read one, it gives the next
+one instead, with the next one's class. A set that has only one split besides its training images, as ImageNet-1K has,
+gives it as "val" and as "test"; which of the set's own splits stands for what is among the facts.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_dataset
 
 from xbench.data import Augmentation
 from xbench.data.chance import fingerprint
 from xbench.data.epochs import Splits
+from xbench.data.folders import Folder, class_folders
 from xbench.data.names import DataSpec
-from xbench.data.pictures import Pictures, PictureSet, make_transforms
+from xbench.data.pictures import NAMED, Pictures, PictureSet, make_transforms
 from xbench.data.shards import Shards, shards_of
 from xbench.errors import UserError, unknown_name
 
@@ -28,12 +32,18 @@ WORDS = {
 TORCH_SETS = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "qmnist", "places365", "imagenet")
 
 
-class Opened(NamedTuple):
-    """One split of a set from outside."""
+@dataclass(frozen=True)
+class Opened:
+    """One split of a set from outside.
+
+    ``files`` is whether its pictures lie in files; ``facts`` are what a record says of it beside its size.
+    """
 
     pictures: PictureSet
-    classes: int
+    labels: np.ndarray
     fingerprint: str
+    files: bool = True
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class Source(NamedTuple):
@@ -66,12 +76,34 @@ def open_public(
     transforms = make_transforms(
         img_size, augmentation, mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD, crop=spec.option("crop")
     )
-    splits = {
-        split: Pictures(opened[name].pictures, transforms, seed, {"own": name, "fingerprint": opened[name].fingerprint})
-        for split, name in own.items()
-    }
-    classes = max(split.classes for split in opened.values())
-    return Splits(str(spec), classes, **splits, facts={"transforms": transforms.facts()})
+    classes = _classes(spec, own["train"], opened)
+    pictures = {}
+    for name, split in opened.items():
+        shown = len(np.unique(split.labels))
+        few = {"classes": shown} if shown < classes else {}
+        facts = {"own": name, "fingerprint": split.fingerprint, **few, **split.facts}
+        pictures[name] = Pictures(split.pictures, transforms, seed, facts)
+    splits = {split: pictures[name] for split, name in own.items()}
+    files = any(split.files for split in opened.values())
+    return Splits(str(spec), classes, **splits, facts={"transforms": transforms.facts()}, files=files)
+
+
+def _classes(spec: DataSpec, train: str, opened: dict[str, Opened]) -> int:
+    """How many there are: one more than the highest number in training, which must have those of all other splits."""
+    for name, split in opened.items():
+        if not len(split.labels):
+            raise UserError(f"data '{spec}': '{name}' holds no images.")
+        if not np.issubdtype(split.labels.dtype, np.integer):
+            raise UserError(
+                f"data '{spec}': the classes in '{name}' are no whole numbers, such as {split.labels[0]!r}."
+            )
+        if (lowest := split.labels.min()) < 0:
+            raise UserError(f"data '{spec}': '{name}' holds images of class {lowest}; classes count from 0.")
+        strange = np.setdiff1d(split.labels, opened[train].labels)
+        if len(strange):
+            listed = ", ".join(map(str, strange[:5].tolist()))
+            raise UserError(f"data '{spec}': '{name}' holds classes that training does not: {listed}.")
+    return int(opened[train].labels.max()) + 1
 
 
 def _resolve(spec: DataSpec, found: dict[str, str]) -> dict[str, str]:
@@ -98,25 +130,16 @@ def _folder(spec: DataSpec, root: Path | None) -> Source:
     classes: dict[str, int] = {}
 
     def open_split(word: str) -> Opened:
-        folder = root / word
-        try:
-            pictures = create_dataset("", root=str(folder), search_split=False)
-            strange = sorted(set(pictures.reader.class_to_idx) - set(classes)) if classes else []
-            if strange:
-                raise UserError(f"'{folder}' holds classes that training does not: {', '.join(strange[:5])}.")
-            if classes:
-                pictures = create_dataset("", root=str(folder), search_split=False, class_map=classes)
-        except (AssertionError, RuntimeError) as error:
-            raise UserError(f"data '{spec}': '{folder}' holds no pictures in folders of classes.") from error
-        classes.update(pictures.reader.class_to_idx)
-        listing = [(pictures.filename(i), target) for i, (_, target) in enumerate(pictures.reader.samples)]
-        return Opened(pictures, len(classes), fingerprint(listing))
+        pictures = Folder(root / word)
+        if classes:
+            pictures.number_by(classes)
+        classes.update(pictures.classes)
+        left = {"empty_folders": pictures.empty, "files_not_read": pictures.others}
+        facts = {what: {"number": len(names), "first": names[:NAMED]} for what, names in left.items() if names}
+        listing = list(zip(pictures.paths, pictures.targets, strict=True))
+        return Opened(pictures, np.array(pictures.targets), fingerprint(listing), facts=facts)
 
-    def there(word: str) -> bool:
-        folder = root / word
-        return folder.is_dir() and any(child.is_dir() for child in folder.iterdir())
-
-    return Source(_first_words(there), open_split)
+    return Source(_first_words(lambda word: bool(class_folders(root / word))), open_split)
 
 
 def _wds(spec: DataSpec, root: Path | None) -> Source:
@@ -127,7 +150,7 @@ def _wds(spec: DataSpec, root: Path | None) -> Source:
         if not paths:
             raise UserError(f"data '{spec}': no tar in '{root}' has '{word}' in its name, and no folder is called so.")
         pictures = Shards(paths)
-        return Opened(pictures, int(pictures.labels.max()) + 1, pictures.fingerprint())
+        return Opened(pictures, pictures.labels, pictures.fingerprint())
 
     return Source(_first_words(lambda word: bool(shards_of(root, word))), open_split)
 
@@ -144,7 +167,10 @@ def _torch(spec: DataSpec, root: Path | None) -> Source:
             pictures = create_dataset(spec.name, root=str(root), split=word, download=spec.option("download"))
         except (RuntimeError, OSError) as error:
             raise UserError(f"data '{spec}' cannot be opened in '{root}': {error}") from error
-        return Opened(pictures, len(pictures.classes), fingerprint([np.asarray(pictures.targets).tolist()]))
+        labels = np.asarray(pictures.targets)
+        # Of the others all pictures are in one file, with a checksum of its own.
+        files = hasattr(pictures, "imgs")
+        return Opened(_TorchPictures(pictures, word), labels, fingerprint([labels.tolist()]), files)
 
     return Source({"train": "train", "val": "validation"}, open_split)
 
@@ -165,13 +191,49 @@ def _hfds(spec: DataSpec, root: Path | None) -> Source:
             raise UserError(f"data '{spec}': split '{word}' cannot be opened: {error}") from error
         table = pictures.reader.dataset
         labels = np.asarray(table[label][:])
-        return Opened(pictures, int(labels.max()) + 1, fingerprint([table.num_rows, labels.tolist()]))
+        return Opened(_Rows(pictures.reader, word), labels, fingerprint([table.num_rows, labels.tolist()]))
 
     try:
         words = datasets.get_dataset_split_names(name)
     except (ValueError, OSError) as error:
         raise UserError(f"data '{spec}' cannot be opened: {error}") from error
     return Source(_first_words(lambda word: word in words), open_split)
+
+
+@dataclass(frozen=True)
+class _TorchPictures:
+    """The pictures of one of torchvision's sets."""
+
+    pictures: Any
+    split: str
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return self.pictures[index]
+
+    def name(self, index: int) -> str:
+        files = getattr(self.pictures, "imgs", None)
+        return str(files[index][0]) if files else f"{index} of '{self.split}'"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The pictures in the rows of a Hugging Face set, by timm's reader."""
+
+    reader: Any
+    split: str
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        file, target = self.reader[index]
+        return Image.open(file), target
+
+    def name(self, index: int) -> str:
+        return f"in row {index} of '{self.split}'"
 
 
 OPENERS: dict[str, Callable[[DataSpec, Path | None], Source]] = {

@@ -53,6 +53,13 @@ class Shards:
             content = os.pread(shard.fileno(), int(self.lengths[index]), int(self.places[index]))
         return Image.open(io.BytesIO(content)), int(self.labels[index])
 
+    def name(self, index: int) -> str:
+        path = self.paths[self.shards[index]]
+        with open(path, "rb") as shard:
+            # A member's header lies before its content.
+            header = os.pread(shard.fileno(), tarfile.BLOCKSIZE, int(self.places[index]) - tarfile.BLOCKSIZE)
+        return f"{path.name}: {tarfile.TarInfo.frombuf(header, tarfile.ENCODING, 'surrogateescape').name}"
+
     def fingerprint(self) -> str:
         arrays = [array.astype("<i8").tobytes() for array in (self.shards, self.places, self.lengths, self.labels)]
         return fingerprint([[path.name for path in self.paths], *arrays])
@@ -80,5 +87,10 @@ def shards_of(root: Path, split: str) -> list[Path]:
     """The tars of a split, by name: those in ``root/split``, or those in ``root`` with the word in their name."""
     folder = root / split
     if folder.is_dir():
-        return sorted(folder.glob("*.tar"))
-    return sorted(tar for tar in root.glob("*.tar") if split in re.split("[^a-z]+", tar.stem.lower()))
+        return _tars(folder)
+    return [tar for tar in _tars(root) if split in re.split("[^a-z]+", tar.stem.lower())]
+
+
+def _tars(folder: Path) -> list[Path]:
+    """Hidden ones are what a system left, such as ``._train.tar``."""
+    return sorted(tar for tar in folder.glob("*.tar") if not tar.name.startswith("."))

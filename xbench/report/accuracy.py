@@ -62,6 +62,36 @@ def _trained_on(results: Results, place: Conditions) -> str:
     return f"trained on {job['data']} for {job['recipe']['epochs']} epochs"
 
 
+def data_caveats(results: Results) -> list[str]:
+    """What of the images the accuracies are not about: those that could not be read, or were seen in training."""
+    found: dict[str, None] = {}
+    records = [data for place in trained_places(results) for _, _, data in _details(results, place, _data)]
+    for data in records:
+        for split, facts in data.get("splits", {}).items():
+            where = f"{split} images of {data['name']}"
+            if unread := facts.get("unreadable"):
+                found[
+                    f"{unread['left_out']:,} of {unread['of']:,} {where} could not be read, and are in none of the "
+                    f"figures: {_first(unread, unread['left_out'])}."
+                ] = None
+            if twice := facts.get("also_in_training"):
+                found[
+                    f"{twice['images']:,} of {facts['images']:,} {where} are also among those trained on, equal to the "
+                    f"pixel: {_first(twice, twice['images'])}."
+                ] = None
+            if classes := facts.get("classes"):
+                found[f"The {where} are of {classes:,} of its classes only."] = None
+    return list(found)
+
+
+def _data(record: Record) -> dict[str, Any]:
+    return record.detail["data"]
+
+
+def _first(facts: dict[str, Any], number: int) -> str:
+    return ", ".join(facts["first"]) + (", …" if number > len(facts["first"]) else "")
+
+
 def fairness(results: Results) -> list[str]:
     """What of the contract does not hold by which only the attention differs. Nothing where all of it does."""
     return [sentence for place in trained_places(results) for sentence in _unfair(results, place)]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from xbench.report.accuracy import accuracy_sentences, fairness
+from xbench.report.accuracy import accuracy_sentences, data_caveats, fairness
 from xbench.report.findings import findings
 from xbench.report.numbers import show_interval
 from xbench.report.pairs import has_begun, pair_sentences, show_failure, strength, summary, why_a_look, why_not
@@ -57,6 +57,7 @@ def caveats(results: Results) -> list[str]:
     """What a reader must know before believing: control missing or failed, interference, cells without figures."""
     return [
         *fairness(results),
+        *data_caveats(results),
         *_controls(results),
         *_looks(results),
         *plain_script(results),

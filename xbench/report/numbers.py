@@ -70,12 +70,13 @@ def show_share(share: Estimate) -> str:
 
 
 def show_percent(figure: Estimate) -> str:
-    """ "93.2 ±0.8", a percentage over seeds; "93.2 ±?" with a single one."""
+    """ "93.2 (92.1–94.1)", a percentage over seeds, whose interval is not symmetric; "93.2 (?)" with a single one."""
     half = (figure.high - figure.low) / 2
     if not math.isfinite(half):
-        return f"{figure.value:.1f} ±?"
+        return f"{figure.value:.1f} (?)"
     decimals = max(1, _decimals(half)) if half else 1
-    return f"{figure.value:.{decimals}f} ±{half:.{decimals}f}"
+    value, low, high = (f"{number:.{decimals}f}" for number in (figure.value, figure.low, figure.high))
+    return f"{value} ({low}–{high})" if half else value
 
 
 def show_points(difference: Difference) -> str:

@@ -28,8 +28,10 @@ after the other, in two or three of the launches.""",
 The time by component is that of an instrumented forward pass in eager mode: a module's time is its own, without that of
 the modules inside it. What the instruments themselves take makes it longer than the time that throughput tells.""",
     "top1": """\
-Accuracy is top-1 on test images that no arm was trained or chosen on, as a mean over seeds with a t interval (95 %).
-Differences are in points, seed by seed: the two arms of a pair had the same start and the same pixels.""",
+Accuracy is top-1 on test images that no arm was trained or chosen on, as a mean over seeds with its interval
+(95 %): Student's t on the scale of the log-odds, which stays within 0 and 100 %, or Wilson's where all seeds agree.
+Differences are in points, seed by seed, likewise bounded: the two arms of a pair had the same start and the same
+pixels.""",
     "limits": """\
 The machine's limits are measured in the same run: multiply–accumulates per second of a large matrix product, bytes per
 second of a large copy. The roof at an intensity, in MACs per byte, is the smaller of the first and intensity × the

@@ -5,13 +5,14 @@ The last line holds "result", or a "status" and a "reason" as a record has them.
 
 import json
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from xbench.child import begin, failure
 from xbench.training.job import Job
-from xbench.training.loop import DivergedError, Step, train
+from xbench.training.loop import LOOKS_SECONDS, DivergedError, Step, train
 
 
 class Teller:
@@ -19,9 +20,16 @@ class Teller:
 
     def __init__(self, lines: IO[str]):
         self._lines = lines
+        self._inspected = 0.0
 
     def say(self, **values: Any) -> None:
         self._lines.write(json.dumps(values) + "\n")
+
+    def inspected(self, split: str, seen: int, images: int) -> None:
+        # Who listens would take long silence for a hang.
+        if time.monotonic() - self._inspected >= LOOKS_SECONDS:
+            self._inspected = time.monotonic()
+            self.say(inspected={"split": split, "seen": seen, "images": images})
 
     def stepped(self, step: Step) -> None:
         self.say(step=asdict(step))

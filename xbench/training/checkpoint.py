@@ -61,15 +61,17 @@ def load_resume(folder: Path, job: Job) -> dict[str, Any] | None:
     """
     path = folder / RESUME
     if not path.exists():
-        if (folder / CONFIG).exists() and read_config(folder)["job"] != job.as_dict():
+        if (folder / CONFIG).exists() and read_job(folder) != job:
             raise UserError(f"{folder} holds another training run; choose another folder.")
         return None
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
         raise UserError(f"{path} cannot be read; remove it to begin again. ({error})") from error
-    if state["job"] != job.as_dict():
-        differs = sorted(key for key, value in job.as_dict().items() if state["job"].get(key) != value)
+    # By way of a job, so that what an older version did not write has its default.
+    held = Job.from_dict(state["job"]).as_dict()
+    if held != job.as_dict():
+        differs = sorted(key for key, value in job.as_dict().items() if held[key] != value)
         raise UserError(
             f"{folder} holds the training of another job: {', '.join(differs)} differ; choose another folder."
         )

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from scipy import stats
 from torch import nn
 
 from xbench.data import Data
 from xbench.errors import UserError
+from xbench.proportions import wilson
 from xbench.training.checkpoint import read_job, read_weights
 from xbench.training.job import Job
 from xbench.training.processes import start
@@ -31,8 +31,8 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval, percent: what other images of the same kind would give, for these very weights."""
-        found: Any = stats.binomtest(self.correct, self.images).proportion_ci(method="wilson")
-        return 100 * float(found.low), 100 * float(found.high)
+        low, high = wilson(self.correct, self.images)
+        return 100 * low, 100 * high
 
 
 @torch.inference_mode()
@@ -66,8 +66,12 @@ def evaluate(
     patch_size: int | None = None,
     device: str = "cpu",
     threads: int = 1,
-) -> tuple[Job, Accuracy]:
+    unreadable: str | None = None,
+) -> tuple[Job, Accuracy, dict[str, Any]]:
     """Top-1 of weights that ``train`` left in ``folder``; on other data, resolution or patch size where given.
+
+    Images that cannot be read are dealt with as in training, unless ``unreadable`` says otherwise. The last part of
+    what is returned are the facts of the split.
 
     Raises:
         UserError: the folder holds no training run; weights that do not fit the model; other data with another number
@@ -81,14 +85,16 @@ def evaluate(
         patch_size=patch_size or trained.patch_size,
         device=device,
         threads=threads,
+        unreadable=unreadable or trained.unreadable,
     )
     torch.set_num_threads(threads)
     fabric = start(device, job.recipe.dtype)
-    opened = job.open_data(fabric.global_rank, fabric.world_size)
+    opened = job.open_data(fabric.global_rank, fabric.world_size, inspected=(split,))
     model = job.build(opened.num_classes)
     try:
         model.load_state_dict(read_weights(folder))
     except RuntimeError as error:
         lines = str(error).splitlines()
         raise UserError(f"the weights in {folder} do not fit {job.name} on {job.data}: {lines[-1].strip()}") from error
-    return job, accuracy(model.to(fabric.device), opened, split, fabric)
+    found = accuracy(model.to(fabric.device), opened, split, fabric)
+    return job, found, opened.facts()["splits"][split]

@@ -1,9 +1,11 @@
 """What is trained: a model on data by a recipe from a seed; and the weights that it starts from."""
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from xbench.data.names import STOP
 from xbench.models import build_model
 from xbench.models.baselines import build_baseline
 from xbench.models.sizes import check_input
@@ -23,7 +25,8 @@ class Job:
     """One training run. ``attn`` or ``baseline`` is the model; ``img_size`` is (height, width) in pixels.
 
     ``data`` is a spec such as "digits" or "folder:/data/imagenet". ``threads`` and ``workers`` (of
-    the data loader) decide speed, and on a CPU ``threads`` the last bits of the result.
+    the data loader) decide speed, and on a CPU ``threads`` the last bits of the result. ``unreadable`` is what becomes
+    of images that cannot be read: "stop" ends the run, "skip" leaves them out.
     """
 
     data: str
@@ -37,6 +40,7 @@ class Job:
     device: str = "cpu"
     threads: int = 1
     workers: int = 0
+    unreadable: str = STOP
 
     @property
     def name(self) -> str:
@@ -53,11 +57,18 @@ class Job:
         recipe, img_size = Recipe.from_dict(values["recipe"]), tuple(values["img_size"])
         return cls(**{**values, "recipe": recipe, "img_size": img_size})
 
-    def open_data(self, rank: int = 0, world: int = 1) -> "Data":
-        """The data, as one of ``world`` processes sees it.
+    def open_data(
+        self,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        inspected: Sequence[str] = (),
+        tell: Callable[[str, int, int], None] | None = None,
+    ) -> "Data":
+        """The data, as one of ``world`` processes sees it; for ``inspected`` and ``tell`` see ``xbench.data``.
 
         Raises:
-            UserError: there are no such data, or no file where they should lie.
+            UserError: there are no such data, no file where they should lie, or images that cannot be read.
         """
         from xbench.data import open_data
 
@@ -71,6 +82,9 @@ class Job:
             rank=rank,
             world=world,
             workers=self.workers,
+            inspected=inspected,
+            unreadable=self.unreadable,
+            tell=tell,
         )
 
     def build(self, num_classes: int) -> "nn.Module":

@@ -62,6 +62,8 @@ class Step:
 class Watcher(Protocol):
     """Sees what a training run does while it does it."""
 
+    def inspected(self, split: str, seen: int, images: int) -> None: ...
+
     def stepped(self, step: Step) -> None: ...
 
     def finished_epoch(self, entry: dict[str, Any]) -> None: ...
@@ -69,6 +71,9 @@ class Watcher(Protocol):
 
 class Unwatched:
     """A watcher that does nothing."""
+
+    def inspected(self, split: str, seen: int, images: int) -> None:
+        pass
 
     def stepped(self, step: Step) -> None:
         pass
@@ -108,7 +113,9 @@ class Training:
         self._fabric = fabric
         self._watcher = watcher
         self._writes = fabric.global_rank == 0
-        self._data: Data = job.open_data(fabric.global_rank, fabric.world_size)
+        self._data: Data = job.open_data(
+            fabric.global_rank, fabric.world_size, inspected=("train", "val", "test"), tell=watcher.inspected
+        )
         if not self._data.steps:
             raise UserError(
                 f"{self._data.name} has {self._data.train_size} training images: no batch of {recipe.batch}."
