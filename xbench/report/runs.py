@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from xbench.figures import figures
+from xbench.figures import figures, place_of
 from xbench.records import Record
 from xbench.report.numbers import show_estimate, show_seconds
 from xbench.runs import RunInfo
