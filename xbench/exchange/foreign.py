@@ -1,4 +1,4 @@
-"""Whose JSON a file seems to be, told by the names of its fields, to say more than that it is not what was asked for."""
+"""Whose JSON a file seems to be, told by the names of its fields, so that a refusal can say it."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -6,8 +6,8 @@ from typing import Any
 
 # Each tool's fields, in its documents or in what lies in these; every set of a tool stands for one kind of file.
 FIELDS: dict[str, tuple[set[str], ...]] = {
-    "asv": ({"result_columns"}, {"commit_hash", "env_name"}, {"param_names", "pretty_name"}, {"environment_type"}),
-    "Google Benchmark": ({"real_time", "cpu_time"},),
+    "asv": ({"result_columns"}, {"commit_hash", "results"}, {"param_names", "params"}, {"environment_type"}),
+    "Google Benchmark": ({"real_time", "cpu_time"}, {"run_type", "repetition_index"}),
     "hyperfine": ({"command", "mean", "user", "system"},),
     "criterion": (
         {"point_estimate", "confidence_interval"},

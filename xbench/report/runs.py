@@ -51,6 +51,10 @@ def foreign_table(records: Sequence[Record]) -> Table:
         table.add_column(head, justify="right")
     for figure in figures(records):
         table.add_row(Text(figure.name), show_estimate(figure.estimate.times(1e3)), f"{len(figure.samples):,}")
+    for record in records:
+        if record.case and not record.samples:
+            name = " · ".join(filter(None, (record.case["arm"], place_of(record.case))))
+            table.add_row(Text(f"{name}: {record.reason}"), "–", "0")
     return table
 
 
