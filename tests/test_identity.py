@@ -127,7 +127,7 @@ def test_code_in_an_environment_in_somebodys_repository_is_not_of_its_commit(tmp
 
 def keys(tmp_path, *metrics, **asked):
     """By (level, batch, metric), the keys of a study, and what the records say of the inputs."""
-    study = make_study(["xfa"], [64], size="xxs", threads=[1], tokens=[16], metrics=metrics, **asked)
+    study = make_study(["xfa"], [64], size="xxs", threads=[1], metrics=metrics, **asked)
     book = Runner(study, Ledger(tmp_path / "records.jsonl")).book
     places = [(case, name) for case in study.cases() for name in study.metrics_of(case)]
     by_place = {(case.level, case.batch, name): book.key(case, name) for case, name in places}
@@ -136,19 +136,19 @@ def keys(tmp_path, *metrics, **asked):
 
 
 def test_photographs_are_part_of_a_key_where_they_are_inputs_and_no_more_of_them_than_the_batch(tmp_path):
-    levels = ["op", "block", "model"]
-    alone, seen = keys(tmp_path, "peak_memory", "throughput", level=levels, batch=[1])
+    parts = {"level": ["op", "block", "model"], "tokens": [16]}
+    alone, seen = keys(tmp_path, "peak_memory", "throughput", batch=[1], **parts)
     assert seen == {"model"}
-    more, _ = keys(tmp_path, "peak_memory", "throughput", level=levels, batch=[1, 2])
+    more, _ = keys(tmp_path, "peak_memory", "throughput", batch=[1, 2], **parts)
     assert {place: more[place] for place in alone} == alone, "another batch size measures nothing again"
     (folder := tmp_path / "photos").mkdir()
     for number, path in enumerate(reversed(photo_paths())):
         shutil.copy(path, folder / f"{number}.jpg")
-    others, _ = keys(tmp_path, "peak_memory", "throughput", level=levels, batch=[1], images=str(folder))
+    others, _ = keys(tmp_path, "peak_memory", "throughput", batch=[1], images=str(folder), **parts)
     assert {place[0] for place in alone if alone[place] != others[place]} == {"model"}
-    paper, seen = keys(tmp_path, "params", "limits", level=["model"], batch=[1])
+    paper, seen = keys(tmp_path, "params", "limits")
     assert not seen
-    assert paper == keys(tmp_path, "params", "limits", level=["model"], batch=[1], images=str(folder))[0]
+    assert paper == keys(tmp_path, "params", "limits", images=str(folder))[0]
 
 
 def test_an_older_record_of_an_attention_alone_has_photographs_that_it_never_saw():
@@ -171,7 +171,7 @@ def test_a_change_of_the_turns_changes_times_alone_and_of_training_accuracy_alon
         return {name: case_key(case, name, {}) for name in ("params", "throughput", "top1")}
 
     before = found()
-    monkeypatch.setattr("xbench.identity.turns_hash", lambda: "other")
+    monkeypatch.setattr("xbench.identity.TURNS", TURNS[:1])
     assert {name for name, key in found().items() if key != before[name]} == {"throughput"}
     monkeypatch.undo()
     monkeypatch.setattr("xbench.identity.TRAINING", "xbench.training.loop")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from xbench.plugins import with_imports
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).resolve().parent
 OURS = (PACKAGE.name, "attention_variants")
 
 WORKER = "xbench.worker"  # runs models

@@ -82,7 +82,7 @@ def judge(place: Place, before: Cell | None, now: Cell | None, unlike: Sequence[
     """
     old = before.figure if before and before.status == "ok" else None
     new = now.figure if now and now.status == "ok" else None
-    if old is None:
+    if before is None or old is None:
         why = "it was not measured" if before is None else f"{before.status}: {before.reason}"
         return Finding(place, "INCONCLUSIVE", f"nothing to compare with: before, {why}", old, new)
     if now is None:
