@@ -22,7 +22,7 @@ from xbench.figures import figures, place_of
 from xbench.history import histories
 from xbench.identity import commit
 from xbench.records import Ledger, read_records
-from xbench.runs import find_runs
+from xbench.runs import find_runs, newest
 
 ORIGIN = {
     "machine": {"cpu": "AMD EPYC", "physical_cores": 2, "system": "Linux 6.1 x86_64", "memory_mib": 100},
@@ -132,7 +132,147 @@ def test_a_suite_of_somebody_else_keeps_its_names_and_nothing_is_made_up(tmp_pat
     assert len(bencher_metrics(figures(found))) == 2
 
 
+TIMES = {"data": [2e-3, 3e-3, 4e-3], "median": 3e-3}
+# As version 2.5 of pytest-benchmark wrote it (tests/test_storage/0002_… of its repository), the first that wrote any.
+OLDEST = {
+    "benchmarks": [
+        {
+            "fullname": "tests/test_normal.py::test_xfast_parametrized[0]",
+            "stats": {"min": 2.169e-07, "median": 2.1981029975705031e-07, "rounds": 11009, "iterations": 410},
+            "name": "test_xfast_parametrized[0]",
+            "group": None,
+            "options": {"timer": "time"},
+        }
+    ],
+    "version": "2.5.0",
+    "machine_info": {"machine": "x86_64", "processor": "x86_64", "system": "Linux", "python_version": "2.7.3"},
+    "commit_info": {"dirty": True, "id": "5b78858eb718649a31fb93d8dc96ca2cee41a4cd"},
+    "datetime": "2015-08-15T00:01:51.557705",
+}
+
+
+def suite(*names, commit="a" * 40, dirty=False, stats=None, **info):
+    """A document with a benchmark per whole name, all in one group."""
+    benchmarks = [
+        {"group": "g", "name": name.partition("::")[2], "fullname": name, "stats": stats or TIMES} for name in names
+    ]
+    commit_info = {"id": commit, "dirty": dirty}
+    return {"benchmarks": benchmarks, "machine_info": info, "commit_info": commit_info, "version": "5.1.0"}
+
+
+def imported(tmp_path, *documents):
+    """The records of a run that these were imported into, one after the other."""
+    for number, document in enumerate(documents):
+        (tmp_path / f"{number}.json").write_text(json.dumps(document))
+        done = xbench("import", tmp_path / f"{number}.json", "--out", tmp_path / "theirs")
+        assert done.exit_code == 0, done.output
+    return read_records([tmp_path / "theirs" / "records.jsonl"])
+
+
+def test_tests_of_one_name_in_two_files_are_two_rows(tmp_path):
+    found = imported(tmp_path, suite("a/test_x.py::test_it", "b/test_x.py::test_it"))
+    names = ["test_it · g · a/test_x.py", "test_it · g · b/test_x.py"]
+    assert [figure.name for figure in figures(newest(found))] == names
+    assert [len(figure.samples) for figure in figures(found)] == [3, 3]
+    assert len(bencher_metrics(figures(found))) == len(histories(found)) == 2
+    shown = xbench("show", tmp_path / "theirs").stdout
+    assert all(name in shown for name in names)
+
+
+def test_the_same_test_twice_in_a_file_is_two_launches(tmp_path):
+    (figure,) = figures(imported(tmp_path, suite("a.py::t", "a.py::t")))
+    assert figure.estimate.launches == 2
+
+
+@pytest.mark.parametrize(
+    ("second", "launches"),
+    [
+        ({}, 2),
+        ({"commit": "b" * 40}, 1),
+        ({"dirty": True}, 1),
+        ({"commit": ""}, 1),
+        ({"python_version": "3.99"}, 1),
+    ],
+)
+def test_figures_of_one_commit_and_machine_are_launches_of_one_and_others_are_not_pooled(tmp_path, second, launches):
+    later = {"data": [3e-3, 4e-3, 5e-3], "median": 4e-3}
+    found = imported(tmp_path, suite("a.py::t"), suite("a.py::t", stats=later, **second))
+    assert len(found) == 2, "history has both"
+    (figure,) = figures(newest(found))
+    assert figure.estimate.launches == launches
+    assert launches == 2 or figure.samples == later["data"], "the newer stands"
+
+
+def test_files_of_all_versions_and_encodings_are_read(tmp_path):
+    (record,) = imported(tmp_path, OLDEST)
+    assert record.samples == [2.1981029975705031e-07]
+    assert record.commit == "5b78858eb718-dirty"
+    assert record.time == "2015-08-15T00:01:51.557705+00:00"
+    assert find_runs(tmp_path)[0].ok == 1
+    for cpu, name in (({"brand": "i7"}, "i7"), ({"brand_raw": "EPYC"}, "EPYC"), ({}, "")):
+        (tmp_path / "cpu.json").write_text(json.dumps(suite("a.py::t", cpu=cpu)))
+        assert from_pytest_benchmark(tmp_path / "cpu.json")[0].machine["cpu"] == name
+    text = json.dumps(suite("a.py::größe"), ensure_ascii=False)
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "coded.json").write_bytes(text.encode(encoding))
+        assert from_pytest_benchmark(tmp_path / "coded.json")[0].case["arm"] == "größe"
+
+
+def test_a_time_of_zero_is_below_the_clock_and_one_below_zero_is_none(tmp_path):
+    some = suite("a.py::some", stats={"data": [0.0, 2e-7, 2e-7]})
+    none = suite("a.py::none", stats={"data": [0.0, 0.0, 2e-7]})
+    found = imported(tmp_path, {**some, "benchmarks": some["benchmarks"] + none["benchmarks"]})
+    assert [(record.status, record.samples) for record in found] == [("ok", [0.0, 2e-7, 2e-7]), ("unsupported", [])]
+    assert histories(found)[0].points[0].estimate.value == pytest.approx(2e-7)
+    shown = " ".join(xbench("show", tmp_path / "theirs").stdout.split())
+    assert "none · g · a.py: half of its rounds, or more, took less time than its clock can tell" in shown
+    out = tmp_path / "again.json"
+    assert xbench("export", tmp_path / "theirs", "--format", "pytest-benchmark", "-o", out).exit_code == 0
+    for wrong in (-1e-9, math.nan):
+        (tmp_path / "wrong.json").write_text(json.dumps(suite("a.py::t", stats={"data": [wrong, 1.0]})))
+        with pytest.raises(UserError, match=r"'a\.py::t' has a time that is none"):
+            from_pytest_benchmark(tmp_path / "wrong.json")
+
+
+# The least of each that tells it; whole files of each tool's own tests are told by the same.
+THEIRS = {
+    "Google Benchmark": {"context": {"num_cpus": 4}, "benchmarks": [{"name": "x", "real_time": 1, "cpu_time": 1}]},
+    "hyperfine": {"results": [{"command": "x", "mean": 1, "user": 1, "system": 1, "times": [1]}]},
+    "criterion": {"mean": {"confidence_interval": {}, "point_estimate": 1.0, "standard_error": 0.1}},
+    "pyperf": {"benchmarks": [{"runs": [{"values": [1.0]}]}], "version": "1.0"},
+    "JMH": [{"jmhVersion": "1.29", "benchmark": "x", "primaryMetric": {}}],
+    "BenchmarkDotNet": {"Title": "x", "HostEnvironmentInfo": {}, "Benchmarks": []},
+    "github-action-benchmark": [{"name": "x", "unit": "ns", "value": 1}],
+}
+
+
+@pytest.mark.parametrize("tool", THEIRS)
+def test_the_json_of_another_tool_is_refused_by_saying_whose_it_seems_to_be(tmp_path, tool):
+    (tmp_path / "theirs.json").write_text(json.dumps(THEIRS[tool]))
+    with pytest.raises(UserError, match=f"it seems to be {tool}'s"):
+        from_pytest_benchmark(tmp_path / "theirs.json")
+
+
+def test_what_we_write_for_others_and_for_ourselves_is_told_too(run, tmp_path):
+    def refused(path, words):
+        with pytest.raises(UserError, match=words):
+            from_pytest_benchmark(path)
+
+    xbench("export", run, "--format", "bmf", "-o", tmp_path / "bmf.json")
+    refused(tmp_path / "bmf.json", "seems to be Bencher")
+    refused(run / "records.jsonl", "seems to be xbench's. A run of xbench needs no import")
+    if commit():
+        xbench("export", run, "--format", "asv", "-o", tmp_path / "asv")
+        results = tmp_path / "asv" / "results"
+        for path in [*results.rglob("*-*.json"), results / "benchmarks.json"]:
+            refused(path, "seems to be asv's")
+
+
 def test_what_is_no_file_of_pytest_benchmark_is_a_message(tmp_path):
+    for text in ("", "[]", "null", "3", "{", '{"benchmarks": 3}', '{"benchmarks": [3]}', '{"benchmarks": []}', "\xff"):
+        (tmp_path / "odd.json").write_bytes(text.encode("latin-1"))
+        with pytest.raises(UserError, match=r"odd.json (is not a file of pytest-benchmark's JSON|holds no benchmarks)"):
+            from_pytest_benchmark(tmp_path / "odd.json")
     (tmp_path / "odd.json").write_text('{"benchmarks": [{"name": 3}]}')
     with pytest.raises(UserError, match="is not a file of pytest-benchmark's JSON"):
         from_pytest_benchmark(tmp_path / "odd.json")

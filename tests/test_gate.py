@@ -13,7 +13,7 @@ from xbench.gate.baseline import compare
 from xbench.gate.finding import Check, Finding, Place, accept, judge
 from xbench.gate.times import judge_times
 from xbench.identity import unlike
-from xbench.report.gate import headline, markdown_check, show_check
+from xbench.report.gate import headline, markdown_check, show_check, show_difference
 from xbench.report.gate_files import json_check, junit_check
 from xbench.results import Results
 from xbench.statistics import Estimate
@@ -78,11 +78,47 @@ def test_figures_compare_where_what_decides_them_is_equal(metric, change, named)
     now = replace(before, **change)
     assert unlike(before, now) == ([named] if named else [])
     if metric != "throughput":
-        finding = found([before], [now])[metric, "a"]
-        assert finding.verdict == ("INCONCLUSIVE" if named else "PASS"), (
-            "an equal figure of other conditions is no pass"
-        )
-        assert named in finding.reason
+        equal = found([before], [now])[metric, "a"]
+        assert (equal.verdict, equal.reason) == ("PASS", f"equal, although {named}" if named else "")
+        other = found([before], [replace(now, samples=[6])])[metric, "a"]
+        assert other.verdict == ("INCONCLUSIVE" if named else "FAIL"), "whose doing it is, nobody can say"
+        assert named in other.reason
+
+
+def test_a_count_that_one_side_does_not_have_is_a_sentence():
+    def with_count(count, **fields):
+        return exact("macs", 7, detail={"counters": count}, **fields)
+
+    known, failed, never = with_count({"torch": 7}), with_count({"torch": None}), with_count(None)
+    for before, now, said in (
+        (known, failed, "none now"),
+        (failed, known, "none before"),
+        (never, known, "none before"),
+    ):
+        finding = found([before], [now])["macs", "a"]
+        assert finding.verdict == "INCONCLUSIVE"
+        assert said in finding.reason
+    assert found([failed], [never])["macs", "a"].verdict == "PASS"
+    other = with_count({"torch": 8}, versions={"xbench": "1", "torch": "3"})
+    finding = found([known], [other])["macs", "a"]
+    assert finding.verdict == "INCONCLUSIVE"
+    assert "torch counts 8 where it counted 7" in finding.reason
+    assert finding.reason.endswith("torch was 2.9, is 3")
+
+
+def test_a_largest_batch_under_another_limit_is_not_the_same_question():
+    before, now = (exact("max_batch", 5, detail={"limit": limit}) for limit in (2**32, 2**33))
+    finding = found([before], [now])["max_batch", "a"]
+    assert finding.verdict == "INCONCLUSIVE"
+    assert "the limit was 4294967296, is 8589934592" in finding.reason
+
+
+def test_what_is_equal_under_other_versions_is_worth_a_new_baseline():
+    console = Console(width=200, record=True, file=io.StringIO())
+    same, newer = exact("macs", 5), exact("macs", 5, versions={"xbench": "1", "torch": "3"})
+    assert not show_difference(list(found([same], [same]).values()), console)
+    assert show_difference(list(found([same], [newer]).values()), console)
+    assert "equal, although torch was 2.9, is 3" in console.export_text()
 
 
 def test_times_of_two_runs_compare_on_one_machine_and_only_beside_a_control_that_holds():

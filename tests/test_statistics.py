@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xbench.statistics import Estimate, control_holds, estimate, ratio, slope_between, slope_of_line, verdict
+from xbench.statistics import Estimate, alike, control_holds, estimate, ratio, slope_between, slope_of_line, verdict
 
 
 def simulate(rng, times: float, launches: int, rounds: int, between: float, drift: float):
@@ -83,6 +83,20 @@ def test_control_that_leaves_the_effect_fails():
     assert control_holds(Estimate(1.04, 1.0, 1.08, 6))
     assert not control_holds(Estimate(1.06, 1.05, 1.07, 6))
     assert not control_holds(Estimate(0.94, 0.93, 0.95, 6))
+
+
+def test_one_rule_says_what_is_equal_whichever_side_is_divided_by_which():
+    for ratio_of in (1.0, 1.049, 1.05, 1 / 1.05, 0.953):
+        assert alike(ratio_of)
+        assert alike(1 / ratio_of)
+        assert control_holds(Estimate(ratio_of, 0.5, 2.0, 6))
+        assert verdict(Estimate(1.0, *sorted((1.0, ratio_of)), 6)) == "equal"
+    # Within 0.05 of 1, and 1.052 times the other way round.
+    for ratio_of in (0.951, 1.051):
+        assert not alike(ratio_of)
+        assert not control_holds(Estimate(ratio_of, 0.5, 2.0, 6))
+        assert verdict(Estimate(1.0, *sorted((1.0, ratio_of)), 6)) == "not shown"
+    assert alike(0.951, 1.051, effect=0.1)
 
 
 def test_heats_of_a_launch_are_one_launch():

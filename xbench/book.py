@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from xbench.data.photos import photos_digest
 from xbench.errors import UserError
 from xbench.identity import case_key, forget_sources, provenance
 from xbench.metrics import METHODS, METRICS
@@ -22,14 +23,22 @@ class Book:
 
     Args:
         policy: by metric, or by how it is found ("static", "exact", "timed"), whatever else decides a figure: the
-            environment of the workers, the inputs, the pace.
+            environment of the workers, the pace.
+        photos: the inputs of models, as many of them as the batch.
 
     Attributes:
         records: what the study has so far, held and new.
         notes: by ``Arm.code``, what is to be known of it: why it is "unverified", how it was "adapted".
     """
 
-    def __init__(self, study: Study, ledger: Ledger, observer: Observer, policy: dict[str, dict[str, Any]]):
+    def __init__(
+        self,
+        study: Study,
+        ledger: Ledger,
+        observer: Observer,
+        policy: dict[str, dict[str, Any]],
+        photos: list[Path],
+    ):
         self.study = study
         self.records: list[Record] = []
         self.notes: dict[Any, dict[str, str]] = {}
@@ -37,6 +46,7 @@ class Book:
         self._ledger = ledger
         self._observer = observer
         self._policy = policy
+        self._inputs = {batch: photos_digest(photos[:batch]) for batch in study.batch}
         forget_sources()
         self._keys = {(case, name): self._key(case, name) for case in study.cases() for name in study.metrics_of(case)}
         self._done: set[tuple[str, str]] = set()  # (arm, key)
@@ -47,9 +57,13 @@ class Book:
         return case_key(case, metric, self._policy_of(case, metric))
 
     def _policy_of(self, case: Case, metric: str) -> dict[str, Any]:
-        common = self._policy.get(metric) or self._policy[METRICS[metric].how]
-        name = STOCK if metric == "stock_latency" else case.arm.policy
-        return {**common, **find_policy(name).recorded} if METRICS[metric].how in ("exact", "timed") else common
+        how = METRICS[metric].how
+        policy = self._policy.get(metric) or self._policy[how]
+        if how not in ("exact", "timed"):
+            return policy
+        settings = find_policy(STOCK if metric == "stock_latency" else case.arm.policy).recorded
+        photos = case.sees_photos and metric != "limits"  # those are the machine's, not the model's
+        return {**policy, **settings, **({"inputs": self._inputs[case.batch]} if photos else {})}
 
     @property
     def folder(self) -> Path:

@@ -19,9 +19,26 @@ class Commit:
 
 
 @cache
+def repository() -> Path | None:
+    """A folder in the checkout that xbench runs from. None outside one, also where another repository lies around it:
+    an environment in somebody's project is no part of that project.
+    """
+    own = Path(__file__)
+    command = ["git", "-C", str(own.parent), "ls-files", "--error-unmatch", own.name]
+    try:
+        subprocess.run(command, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return own.parent
+
+
+@cache
 def known_commits() -> dict[str, Commit]:
     """By the first 12 letters of its hash, every commit of the checkout that xbench runs from; empty outside one."""
-    command = ["git", "-C", str(Path(__file__).parent), "log", "--all", "--topo-order", "--reverse", "--format=%H %ct"]
+    folder = repository()
+    if folder is None:
+        return {}
+    command = ["git", "-C", str(folder), "log", "--all", "--topo-order", "--reverse", "--format=%H %ct"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -29,6 +29,10 @@ class Bench:
     room: int
     turn_seconds: float
 
+    def photos_of(self, case: Case) -> list[str]:
+        """Those that are the case's inputs: as many as its batch, if there are."""
+        return self.photos[: case.batch] if case.sees_photos else []
+
 
 class Crew:
     """Fresh processes with their cases built. Use as a context manager; all have ended when it is left.
@@ -70,7 +74,7 @@ class Crew:
                 )
         for case in self.open:
             with self._ending(case):
-                self._processes[case].send("build", case=case.request(), photos=self._bench.photos)
+                self._processes[case].send("build", case=case.request(), photos=self._bench.photos_of(case))
         for case in self.open:
             with self._ending(case):
                 self._processes[case].receive(extra_seconds=START_SECONDS)

@@ -24,7 +24,7 @@ class Figure:
     """One metric of one case.
 
     Attributes:
-        case: as in its records; of a benchmark from elsewhere "arm" and "benchmark" are all that is known.
+        case: as in its records; of a benchmark from elsewhere "arm", "benchmark" and "test" are all that is known.
         estimate: over launches; exact metrics have no interval but themselves.
         records: that it was made from, oldest first.
     """
@@ -42,7 +42,7 @@ class Figure:
 
     @property
     def place(self) -> str:
-        """The conditions in words; of a benchmark from elsewhere the group it stands in."""
+        """The conditions in words; of a benchmark from elsewhere the group and the file it stands in."""
         return place_of(self.case)
 
     @property
@@ -52,9 +52,10 @@ class Figure:
 
 
 def place_of(case: dict[str, Any]) -> str:
-    """The conditions of a case in words."""
+    """The conditions of a case in words; of a benchmark from elsewhere its group, and the file of a group's test."""
     if case.get("level") is None:
-        return str(case.get("benchmark", ""))
+        group, test = str(case.get("benchmark", "")), str(case.get("test", ""))
+        return group if group == test else " · ".join(filter(None, (group, test.partition("::")[0])))
     return conditions_line({key: value for key, value in case.items() if key not in ARM_FIELDS})
 
 

@@ -28,7 +28,7 @@ from xbench.figures import figures, is_exact, place_of
 from xbench.identity import PROVENANCE
 from xbench.records import Record
 from xbench.results import EXPLANATIONS
-from xbench.statistics import EFFECT, Estimate, t_quantile
+from xbench.statistics import Estimate, alike, t_quantile
 
 FALSE_DISCOVERIES = 0.05  # the share of wrong ones among the steps that are reported
 DRAWS = 20_000
@@ -137,7 +137,7 @@ def changes(series: Sequence[Series]) -> list[Change]:
     """Where figures changed, by series and in their order.
 
     Exact figures and states ("ok", "oom" …) change where neighbours differ. A step in a time is reported where it is
-    found at a rate of false discoveries of 5 % over all these series, and is at least 5 % of the figure.
+    found at a rate of false discoveries of 5 % over all these series, and is more than 5 %.
     """
     timed = [(each, _timed_points(each)) for each in series if not is_exact(each.metric)]
     tested = [(each, points, test) for each, points in timed if (test := first_step(*_logs(each, points)))]
@@ -192,10 +192,9 @@ def _timed_changes(series: Series, points: Sequence[int], level: float) -> list[
     bounds = [0, *sorted(steps), len(logs)]
     found = []
     for before, at, after in zip(bounds, bounds[1:], bounds[2:], strict=False):
-        left, right = logs[before:at].mean(), logs[at:after].mean()
-        if abs(right - left) >= math.log1p(EFFECT):
+        ends = math.exp(logs[before:at].mean()), math.exp(logs[at:after].mean())
+        if not alike(ends[1] / ends[0]):
             neighbours = series.points[points[at - 1]], series.points[points[at]]
-            ends = math.exp(left), math.exp(right)
             found.append(Change(series, points[at], *ends, p=steps[at], beside=_beside(*neighbours)))
     return found
 

@@ -15,9 +15,11 @@ import psutil
 import xbench
 from xbench.attention import attention_origin, attention_sources
 from xbench.axes import usable_cpus
+from xbench.commits import DIRTY, repository
 from xbench.metrics import METRICS
 from xbench.probe import LIBRARIES, library_versions
 from xbench.records import Record
+from xbench.sources import TRAINING, TURNS, WORKER, deciding_files, file_of, hash_of
 from xbench.study import Arm, Case
 
 PROVENANCE = ("memory_mib", "system")  # facts of a machine that decide no figure
@@ -52,14 +54,17 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str:
-    """The commit of the source that runs, "-dirty" where it was changed since; empty outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    """The commit of the source that runs, "-dirty" where it was changed since; empty outside a checkout of it."""
+    folder = repository()
+    if folder is None:
+        return ""
+    git = ["git", "-C", str(folder)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
         changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
+    return head.stdout.strip() + (DIRTY if changed.stdout.strip() else "")
 
 
 def case_key(case: Case, metric: str, policy: dict[str, Any]) -> str:
@@ -70,12 +75,12 @@ def case_key(case: Case, metric: str, policy: dict[str, Any]) -> str:
     """
     asked = {key: value for key, value in case.flat().items() if key not in ("arm", "control")}
     checkout = case.arm.checkout
-    code = checkout.commit if checkout else source_hash(case.arm.attn)
+    how = METRICS[metric].how
+    code = checkout.commit if checkout else source_hash(case.arm.attn, TRAINING if how == "trained" else WORKER)
     hardware = {key: value for key, value in machine(case.device).items() if key not in PROVENANCE}
-    on_paper = METRICS[metric].how == "static"
-    identity = [metric, asked, policy, {} if on_paper else hardware, _software(case.arm), code]
-    if METRICS[metric].how == "trained":
-        identity.append(training_hash())
+    identity = [metric, asked, policy, {} if how == "static" else hardware, _software(case.arm), code]
+    if how == "timed":
+        identity.append(turns_hash())
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -91,29 +96,20 @@ def _software(arm: Arm) -> dict[str, str]:
 
 
 @cache
-def source_hash(attn: str | None) -> str:
-    """Hash of the code that decides a figure: models, inputs, metrics, the worker, and the attention's own file."""
-    package = Path(__file__).parent
-    sources = [*(package / "models").glob("*.py"), *(package / "metrics").glob("*.py")]
-    sources += [package / "worker.py", package / "subject.py", package / "axes.py", package / "data" / "photos.py"]
-    if attn is not None:
-        sources += attention_sources(attn) + ([package / "adapter.py"] if origin(attn) else [])
-    return _hash_of(sources)
+def source_hash(attn: str | None, root: str = WORKER) -> str:
+    """Hash of the code that decides a figure: the process that finds it with all that it uses, and the attention's own
+    file.
+    """
+    return hash_of([*_deciding_files(root), *(attention_sources(attn) if attn is not None else [])])
+
+
+_deciding_files = cache(deciding_files)
 
 
 @cache
-def training_hash() -> str:
-    """Hash of the code that decides what a model has learnt, beside the model's own."""
-    package = Path(__file__).parent
-    return _hash_of([*(package / "training").glob("*.py"), *(package / "data").glob("*.py")])
-
-
-def _hash_of(sources: list[Path]) -> str:
-    """By name and content, not by where they lie: the same code has the same hash everywhere."""
-    digest = hashlib.sha256()
-    for content in sorted(path.name.encode() + b"\0" + path.read_bytes() for path in sources):
-        digest.update(content)
-    return digest.hexdigest()[:16]
+def turns_hash() -> str:
+    """Hash of the controller's code that decides a time."""
+    return hash_of(map(file_of, TURNS))
 
 
 @cache
@@ -140,7 +136,9 @@ def unlike(one: Record, other: Record) -> list[str]:
         found += _differences(one.machine, other.machine, {*one.machine, *other.machine} - {*PROVENANCE})
         # As JSON, because a record that was read has lists for tuples.
         before, after = (json.loads(json.dumps(record.policy)) for record in (one, other))
-        found += _differences(before, after, {*before, *after})
+        # Older records have photographs, too, where random numbers were the inputs.
+        unseen = set() if one.case["level"] == "model" else {"inputs"}
+        found += _differences(before, after, {*before, *after} - unseen)
     return found
 
 
@@ -151,9 +149,8 @@ def _differences(one: dict[str, Any], other: dict[str, Any], names: set[str]) ->
 
 def forget_sources() -> None:
     """Makes the next hash see the files as they are: in a session that goes on, a user edits his attention."""
-    source_hash.cache_clear()
-    training_hash.cache_clear()
-    origin.cache_clear()
+    for found in (source_hash, _deciding_files, turns_hash, origin):
+        found.cache_clear()
 
 
 def _cpu_model() -> str:

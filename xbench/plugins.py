@@ -11,7 +11,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, reduce
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
 from importlib.metadata import packages_distributions as read_packages_distributions
@@ -155,19 +155,21 @@ def class_files(cls: type) -> list[Path]:
     return list(dict.fromkeys(Path(inspect.getfile(base)).resolve() for base in bases))
 
 
-def with_imports(paths: list[Path], package: Path) -> list[Path]:
+def with_imports(paths: list[Path], package: Path, leave: Iterable[Path] = ()) -> list[Path]:
     """The files, and those of the same package or folder that they import, or of ``package``. Read, not run.
 
-    Files of installed packages are not followed: their version stands for what they import.
+    Files of other installed packages are not followed: their version stands for what they import. Those to ``leave``
+    are neither taken nor followed.
     """
-    waiting, found = list(paths), dict[Path, None]()
+    waiting, found = list(paths), dict.fromkeys(leave)
+    left = len(found)
     while waiting:
         path = waiting.pop()
         if path not in found:
             found[path] = None
-            if not {"site-packages", "dist-packages"} & set(path.parts):
+            if package in path.parents or not {"site-packages", "dist-packages"} & set(path.parts):
                 waiting += _imported(path, package)
-    return list(found)
+    return list(found)[left:]
 
 
 def _imported(path: Path, package: Path) -> Iterator[Path]:
@@ -175,27 +177,34 @@ def _imported(path: Path, package: Path) -> Iterator[Path]:
     while (root / "__init__.py").is_file():
         root = root.parent
     own = path.relative_to(root).parts[0]
-    try:
-        nodes = list(ast.walk(ast.parse(path.read_bytes())))
-    except SyntaxError:
-        return
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            level, names = 0, [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            stem = f"{node.module}." if node.module else ""
-            level, names = node.level, [node.module or "", *(stem + alias.name for alias in node.names)]
+    for level, name in _import_names(path.read_bytes()):
+        parts = name.split(".")
+        if level:
+            folder = path.parents[level - 1]
+        elif parts[0] == package.name:
+            folder = package.parent
+        elif parts[0] == own or (own == path.name and parts[0] != "xbench"):
+            folder = root
         else:
             continue
-        for parts in (name.split(".") for name in names if name):
-            if level:
-                folder = path.parents[level - 1]
-            elif parts[0] == package.name:
-                folder = package.parent
-            elif parts[0] == own or (own == path.name and parts[0] != "xbench"):
-                folder = root
-            else:
-                continue
-            place = folder.joinpath(*parts)
-            candidates = (place.with_name(f"{place.name}.py"), place / "__init__.py")
-            yield from (candidate.resolve() for candidate in candidates if candidate.is_file())
+        place = folder.joinpath(*parts)
+        candidates = (place.with_name(f"{place.name}.py"), place / "__init__.py")
+        yield from (candidate.resolve() for candidate in candidates if candidate.is_file())
+
+
+@cache
+def _import_names(content: bytes) -> list[tuple[int, str]]:
+    """Whatever may be a module of what a file imports: dots before it, and its name."""
+    found: list[tuple[int, str]] = []
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError):
+        return found
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            stem = f"{node.module}." if node.module else ""
+            names = [node.module or "", *(stem + alias.name for alias in node.names)]
+            found += [(node.level, name) for name in names if name]
+    return found

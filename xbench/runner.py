@@ -4,11 +4,9 @@ First every case is surveyed on paper, so that what cannot be is known before ti
 each case in a process of its own, and then launches. A launch is in the ledger before the next begins.
 """
 
-import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,7 +14,6 @@ import psutil
 from xbench.book import Book
 from xbench.crew import Bench, Crew
 from xbench.data.photos import photo_paths
-from xbench.errors import UserError
 from xbench.forecast import Expected, step_seconds
 from xbench.identity import surroundings
 from xbench.launch import PACE, QUICK_PACE, Launch
@@ -53,7 +50,7 @@ class Runner:
         self._observer: Observer = observer or Silent()
         limits = limits or Limits()
         photos = photo_paths(study.images)[: max(study.batch)]
-        exact: dict[str, Any] = {**EVERY_WORKER, "inputs": _digest(photos)}
+        exact: dict[str, Any] = {**EVERY_WORKER}
         pace = QUICK_PACE if study.quick else PACE
         policy = {
             "static": {},
@@ -62,7 +59,7 @@ class Runner:
             "timed": {**exact, **pace, **surroundings()},
             "trained": {"data": study.data, "recipe": study.recipe.as_dict(), "unreadable": study.unreadable},
         }
-        self.book = Book(study, ledger, self._observer, policy)
+        self.book = Book(study, ledger, self._observer, policy, photos)
         free = psutil.virtual_memory().available
         self._bench = Bench(
             self.book,
@@ -260,18 +257,3 @@ class Runner:
 def process_bytes(peak: int) -> int:
     """What a worker will about hold in all whose tensors have that peak: itself, and a heap with holes."""
     return 300 * 2**20 + 2 * peak
-
-
-def _digest(photos: list[Path]) -> str:
-    """Of the photographs' content.
-
-    Raises:
-        UserError: one of them cannot be read.
-    """
-    digest = hashlib.sha256()
-    for path in photos:
-        try:
-            digest.update(path.read_bytes())
-        except OSError as error:
-            raise UserError(f"cannot read the image {path}: {error.strerror}.") from error
-    return digest.hexdigest()[:16]

@@ -202,16 +202,24 @@ class Difference:
     pairs: int
 
 
+def alike(*ratios: float, effect: float = EFFECT) -> bool:
+    """Whether each of these ratios is 1 to within ``effect``: no side more than 1 + effect times the other.
+
+    The one rule of what is equal, whichever side is divided by which: 1.05 and 1/1.05 are, 1.06 and 0.95 are not.
+    """
+    return all(1 / (1 + effect) <= ratio <= 1 + effect for ratio in ratios)
+
+
 def verdict(ratio: Estimate, control: Estimate | None = None, effect: float = EFFECT) -> Verdict:
     """What the interval of a ratio allows one to say.
 
-    "equal" when it lies within ± ``effect`` of 1. "higher" or "lower" when it leaves out 1, the median of the launches
+    "equal" when both its ends are ``alike``. "higher" or "lower" when it leaves out 1, the median of the launches
     does not contradict that, and it lies beyond the control's interval, where a control ran: what equals show between
     them is no finding. Else "not shown".
     """
     if not math.isfinite(ratio.half_width):
         return "not shown"
-    if 1 - effect < ratio.low and ratio.high < 1 + effect:
+    if alike(ratio.low, ratio.high, effect=effect):
         return "equal"
     if ratio.doubtful:
         return "not shown"
@@ -225,5 +233,5 @@ def verdict(ratio: Estimate, control: Estimate | None = None, effect: float = EF
 
 
 def control_holds(control: Estimate, effect: float = EFFECT) -> bool:
-    """Whether the reference arm, measured against itself, came out as itself within ± ``effect``."""
-    return abs(math.log(control.value)) <= math.log1p(effect)
+    """Whether the reference arm, measured against itself, came out as itself: ``alike``."""
+    return alike(control.value, effect=effect)

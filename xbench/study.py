@@ -84,6 +84,11 @@ class Case:
     threads: int
 
     @property
+    def sees_photos(self) -> bool:
+        """Whether its inputs are photographs. The parts of a model stand behind a norm, and get random numbers."""
+        return self.level == "model"
+
+    @property
     def conditions(self) -> dict[str, Any]:
         """Everything but the arm. Cases with equal conditions form a comparison group."""
         return {key: value for key, value in asdict(self).items() if key != "arm"}

@@ -118,8 +118,8 @@ class Subject:
             self.training_step = training_step(case, self.model, self.inputs, self.run)
 
     def _inputs(self, photos: list[Path]) -> Tensor:
-        """Photographs for a model; for its parts, which stand behind a norm, numbers of unit variance."""
-        if self.case.level == "model":
+        """Photographs where the case sees them, else numbers of unit variance."""
+        if self.case.sees_photos:
             return load_photos(photos, self.batch, self.case.img_size or (0, 0))
         return torch.randn(input_shape(self.case, self.batch), generator=torch.Generator().manual_seed(0))
 

@@ -1,5 +1,6 @@
 """Input images for measurements: real photographs, because zeros and noise are not what a network meets."""
 
+import hashlib
 from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
@@ -35,6 +36,21 @@ def photo_paths(folder: str | None = None) -> list[Path]:
     if not paths:
         raise UserError(f"'{where}' holds no image ({', '.join(SUFFIXES)}).")
     return paths
+
+
+def photos_digest(paths: list[Path]) -> str:
+    """Hash of the photographs' content.
+
+    Raises:
+        UserError: one of them cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"cannot read the image {path}: {error.strerror}.") from error
+    return digest.hexdigest()[:16]
 
 
 def load_photos(paths: list[Path], batch: int, img_size: tuple[int, int]) -> "Tensor":

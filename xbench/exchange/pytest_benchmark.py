@@ -1,7 +1,9 @@
 """pytest-benchmark's JSON, both ways. Its unit is the second; what is not a time stands in ``extra_info``.
 
 Exported benchmarks carry their case and the samples of each launch, so they come back as they were. A benchmark of
-another suite keeps its name and its samples; of its conditions nothing is known, and nothing is made up.
+another suite keeps its names and its samples; of its conditions nothing is known, and nothing is made up.
+
+Read are the files of all versions since 2.5, the first that wrote any.
 """
 
 import hashlib
@@ -9,13 +11,16 @@ import json
 import math
 import statistics
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from xbench.commits import DIRTY, find_commit, is_dirty
 from xbench.errors import UserError
+from xbench.exchange.foreign import whose
 from xbench.figures import FOREIGN_TIME, Figure, seconds
 from xbench.metrics import METRICS
 from xbench.records import Record
@@ -141,51 +146,88 @@ def _commit_info(last: Record) -> dict[str, Any]:
 def from_pytest_benchmark(path: Path) -> list[Record]:
     """The benchmarks of a file as records, their samples kept.
 
-    Of ours everything is as it was exported. Another suite's have the metric "time" in seconds, and a case of two
-    entries beside those of every arm: "arm", the name, and "benchmark", the group or else the whole name. Where a file
-    was saved without data, the median is the one sample.
+    Of ours everything is as it was exported. Another suite's have the metric "time" in seconds, and a case of three
+    entries beside those of every arm: "arm", the name; "benchmark", the group or else the whole name; and "test", the
+    whole name with its file, by which tests of one name are told apart. Where a file was saved without data, the median
+    is the one sample. What took no time that its clock could tell has no figure, and a reason.
+
+    Figures of one commit and machine are launches of one figure. Where the commit is unknown or was changed, they are
+    those of this file alone.
 
     Raises:
-        UserError: the file cannot be read or is not of pytest-benchmark.
+        UserError: the file cannot be read or is not of pytest-benchmark, or one of its times is none.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        document = json.loads(text)
-        source = hashlib.sha256(text.encode()).hexdigest()[:12]
-        found = [record for benchmark in document["benchmarks"] for record in _records(benchmark, document, source)]
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}.") from error
+    document = _parsed(content, path)
+    try:
+        found = list(_all_records(document, source=hashlib.sha256(content).hexdigest()[:12]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not a file of pytest-benchmark's JSON ({type(error).__name__}: {error})."
-        ) from error
+        raise UserError(_refusal(path, document, error)) from error
     if not found:
         raise UserError(f"{path} holds no benchmarks.")
     return found
 
 
-def _records(benchmark: dict[str, Any], document: dict[str, Any], source: str) -> Iterable[Record]:
+def _parsed(content: bytes, path: Path) -> Any:
+    """The document, in whichever of JSON's encodings, with or without a byte-order mark."""
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        # Some tools write an object per line.
+        try:
+            first = json.loads(content.lstrip().partition(b"\n")[0])
+        except ValueError:
+            first = None
+        raise UserError(_refusal(path, first, error)) from error
+
+
+def _refusal(path: Path, document: Any, error: Exception) -> str:
+    """That this is no file of pytest-benchmark, and whose it seems to be."""
+    said = f"{path} is not a file of pytest-benchmark's JSON"
+    if tool := whose(document):
+        hint = " A run of xbench needs no import: xbench show, and the name of its folder." if tool == OURS else ""
+        return f"{said}; it seems to be {tool}'s.{hint}"
+    return f"{said} ({f'it has no {error}' if isinstance(error, KeyError) else error})."
+
+
+def _all_records(document: dict[str, Any], source: str) -> Iterator[Record]:
+    origin = replace(_provenance(document), run=source, study="pytest-benchmark")
+    times: Counter[str] = Counter()
+    for benchmark in document["benchmarks"]:
+        # A whole name that occurs again is the same test once more: another launch of it.
+        times[benchmark["fullname"]] += 1
+        yield from _records(benchmark, origin, times[benchmark["fullname"]])
+
+
+def _records(benchmark: dict[str, Any], origin: Record, launch: int) -> Iterator[Record]:
     stats = benchmark["stats"]
     data = [float(x) for x in stats.get("data") or [stats["median"]]]
-    if not all(math.isfinite(x) and x > 0 for x in data):
-        raise ValueError(f"{benchmark['fullname']} has a time that is none")
-    origin = replace(_provenance(document), run=source, study="pytest-benchmark")
+    if not all(math.isfinite(x) and x >= 0 for x in data):
+        raise UserError(f"'{benchmark['fullname']}' has a time that is none: below zero, or not finite.")
     ours = (benchmark.get("extra_info") or {}).get(OURS)
     if ours is None:
         case = {**dict.fromkeys(ARM_FIELDS), "control": False, "arm": benchmark["name"]}
-        case["benchmark"] = benchmark.get("group") or benchmark["fullname"]
+        case |= {"benchmark": benchmark.get("group") or benchmark["fullname"], "test": benchmark["fullname"]}
         ours = {"case": case, "metric": FOREIGN_TIME}
     metric = ours["metric"]
-    identity = json.dumps([ours["case"], metric, origin.machine, origin.versions], sort_keys=True)
+    code = origin.run if is_dirty(origin.commit) or not origin.commit else origin.commit
+    identity = json.dumps([ours["case"], metric, origin.machine, origin.versions, code], sort_keys=True)
     origin = replace(origin, key=hashlib.sha256(identity.encode()).hexdigest()[:16])
+    if not statistics.median(data):
+        reason = "half of its rounds, or more, took less time than its clock can tell"
+        yield replace(origin, case=ours["case"], metric=metric, unit="s", status="unsupported", reason=reason)
+        return
     unit = METRICS[metric].unit if metric in METRICS else "s"
     start = 0
-    for launch in ours.get("launches") or [{"launch": 1, "samples": len(data)}]:
-        own = data[start : start + launch["samples"]]
-        start += launch["samples"]
+    for part in ours.get("launches") or [{"launch": launch, "samples": len(data)}]:
+        own = data[start : start + part["samples"]]
+        start += part["samples"]
         yield replace(
             origin,
-            **{key: launch[key] for key in LAUNCH if key in launch},
+            **{key: part[key] for key in LAUNCH if key in part},
             **{key: ours[key] for key in ("key", "study", "against") if key in ours},
             case=ours["case"],
             metric=metric,
@@ -210,7 +252,9 @@ def _provenance(document: dict[str, Any]) -> Record:
     else:
         cpu = info.get("cpu") or {}
         system = " ".join(filter(None, (info.get("system"), info.get("release"), info.get("machine"))))
-        machine = {"cpu": cpu.get("brand_raw") or info.get("processor", ""), "system": system}
+        # "brand" until py-cpuinfo 6, and no entry at all before pytest-benchmark 3.1.
+        brand = cpu.get("brand_raw") or cpu.get("brand") or info.get("processor", "")
+        machine = {"cpu": brand, "system": system}
         versions = {"python": info["python_version"]} if info.get("python_version") else {}
     name = str(commit.get("id") or "")[:12]
     return Record(
@@ -223,5 +267,13 @@ def _provenance(document: dict[str, Any]) -> Record:
         machine=machine,
         versions=versions,
         commit=name + (DIRTY if name and commit.get("dirty") else ""),
-        time=str(document.get("datetime") or ""),
+        time=_time(document.get("datetime")),
     )
+
+
+def _time(said: str | None) -> str:
+    """In the form of a record's. Where no zone is said, as in some files of version 2.5, it is UTC."""
+    if not said:
+        return ""
+    time = datetime.fromisoformat(said)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()

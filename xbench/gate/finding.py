@@ -77,29 +77,55 @@ class Check:
 def judge(place: Place, before: Cell | None, now: Cell | None, unlike: Sequence[str] = ()) -> Finding | None:
     """What can be said without an interval; None where both sides have a time.
 
-    ``unlike`` names what differs between the sides, other than the code, and decides the figure.
+    ``unlike`` names what differs between the sides, other than the code, and decides the figure. An exact figure that
+    is the same in spite of it has not changed; where it is another, nobody can say whose doing that is.
     """
     old = before.figure if before and before.status == "ok" else None
     new = now.figure if now and now.status == "ok" else None
-    if old is None:
+    if before is None or old is None:
         why = "it was not measured" if before is None else f"{before.status}: {before.reason}"
         return Finding(place, "INCONCLUSIVE", f"nothing to compare with: before, {why}", old, new)
     if now is None:
         return Finding(place, "FAIL", "vanished: measured before, and not any more", old)
     if new is None:
         return Finding(place, "FAIL", f"measured before; now {now.status}: {now.reason}", old)
-    if unlike:
-        return Finding(place, "INCONCLUSIVE", f"not comparable: {', '.join(unlike)}", old, new)
-    if not METRICS[place.metric].exact:
-        return None
+    if METRICS[place.metric].exact:
+        return _judge_exact(place, before, now, unlike)
+    return _not_comparable(place, before, now, unlike) if unlike else None
+
+
+def _judge_exact(place: Place, before: Cell, now: Cell, unlike: Sequence[str]) -> Finding:
+    """By equality, of figures that both sides have."""
+    old, new = before.figure, now.figure
+    # How many images fit into one memory says nothing of how many fit into another, also where the numbers agree.
+    limits = [cell.detail.get("limit") for cell in (before, now)]
+    if limits[0] != limits[1]:
+        return _not_comparable(place, before, now, unlike or [f"the limit was {limits[0]}, is {limits[1]}"])
+    if old != new and unlike:
+        return _not_comparable(place, before, now, unlike)
     if old != new:
         return Finding(place, "FAIL", f"{METRICS[place.metric].label} changed", old, new)
     # The figure takes an attention's own formula for true. Work that the formula does not know shows in the count.
-    counts = [cell.detail.get("counters", {}).get("torch") for cell in (before, now) if cell]
+    counts = [_torch_count(cell) for cell in (before, now)]
+    if None in counts and counts != [None, None]:
+        lacking, has = ("before", "now") if counts[0] is None else ("now", "before")
+        reason = f"equal, but torch has a count {has} and none {lacking}: work that no formula knows would not show"
+        return Finding(place, "INCONCLUSIVE", reason, old, new)
     if counts[0] != counts[1]:
         reason = f"torch counts {counts[1]:,} where it counted {counts[0]:,}, and the attention's formula is as before"
+        if unlike:
+            return _not_comparable(place, before, now, [reason, *unlike])
         return Finding(place, "FAIL", reason, old, new)
-    return Finding(place, "PASS", "", old, new)
+    return Finding(place, "PASS", f"equal, although {', '.join(unlike)}" if unlike else "", old, new)
+
+
+def _not_comparable(place: Place, before: Cell, now: Cell, unlike: Sequence[str]) -> Finding:
+    return Finding(place, "INCONCLUSIVE", f"not comparable: {', '.join(unlike)}", before.figure, now.figure)
+
+
+def _torch_count(cell: Cell) -> float | None:
+    """What torch's counter found beside the figure; None where it did not run, failed, or counts nothing such."""
+    return (cell.detail.get("counters") or {}).get("torch")
 
 
 def accept(findings: Sequence[Finding], intended: Collection[str]) -> list[Finding]:

@@ -44,7 +44,8 @@ def show_check(check: Check, console: Console) -> None:
 
 def show_difference(findings: Sequence[Finding], console: Console) -> bool:
     """Prints what a new baseline would change; False where that is nothing."""
-    different = [finding for finding in findings if finding.verdict != "PASS"]
+    # What is equal under other versions is worth writing too: held against these, a change would not be comparable.
+    different = [finding for finding in findings if finding.verdict != "PASS" or finding.reason]
     console.print(f"{len(findings) - len(different)} figures are as before.", highlight=False)
     show_findings(different, console, verdicts=False)
     return bool(different)

@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from xbench.figures import figures
+from xbench.figures import figures, place_of
 from xbench.records import Record
 from xbench.report.numbers import show_estimate, show_seconds
 from xbench.runs import RunInfo
@@ -43,15 +43,16 @@ def runs_table(runs: Sequence[RunInfo]) -> Group:
     return Group(table, *([Text(f"All on {machines[0]}.")] if len(machines) == 1 else []))
 
 
-def foreign_table(records: Sequence[Record]) -> Table:
-    """The times of benchmarks that were imported from another suite, each on its own."""
+def foreign_table(records: Sequence[Record]) -> Group:
+    """The times of benchmarks that were imported from another suite, each on its own; and why others have none."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("benchmark", overflow="fold")
     for head in ("ms", "samples"):
         table.add_column(head, justify="right")
     for figure in figures(records):
         table.add_row(Text(figure.name), show_estimate(figure.estimate.times(1e3)), f"{len(figure.samples):,}")
-    return table
+    without = [record for record in records if record.case and not record.samples]
+    return Group(table, *(Text(f"{r.case['arm']} · {place_of(r.case)}: {r.reason}") for r in without))
 
 
 def _what(run: RunInfo) -> str:
