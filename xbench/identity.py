@@ -97,7 +97,7 @@ def source_hash(attn: str | None) -> str:
     sources = [*(package / "models").glob("*.py"), *(package / "metrics").glob("*.py")]
     sources += [package / "worker.py", package / "subject.py", package / "axes.py", package / "data" / "photos.py"]
     if attn is not None:
-        sources += attention_sources(attn) + ([package / "adapter.py"] if origin(attn) else [])
+        sources += attention_sources(attn) + ([package / "adapter.py", package / "layouts.py"] if origin(attn) else [])
     return _hash_of(sources)
 
 
