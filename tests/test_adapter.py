@@ -348,7 +348,7 @@ def test_an_argument_that_nothing_fills_can_be_an_option():
     for given, found in (
         ("7", 7),
         ("(3,5)", (3, 5)),
-        ("[3,5]", (3, 5)),
+        ("[3,5]", [3, 5]),
         ("embed_dim", 24),
         ("head_dim", 6),
         ("a", "a"),
@@ -374,6 +374,9 @@ def test_options_can_be_pairs_and_stay_one_name():
     assert str(spec) == f"{__name__}:TakesPairs:kernel_size=(3,5),stride=(2,1),widths=(8,)"
     assert parse_attention(str(spec)) == spec
     assert build_attention(spec, **WIDTHS).inner.asked == ((3, 5), (2, 1), (8,))
+    swin = "torchvision.models.swin_transformer:ShiftedWindowAttention:shift_size=[2,2],window_size=[4,4]"
+    assert str(parse_attention(swin)) == swin
+    assert "x as [B, rows, cols, C]" in build_attention(swin, **WIDTHS).mapping
     with pytest.raises(UserError, match=r"kernel_size must be several values in brackets, as \(3,3\), not '3'"):
         parse_attention(f"{__name__}:TakesPairs:kernel_size=3")
     with pytest.raises(UserError, match="rank must be a whole number"):

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from xbench.errors import UserError, unknown_name
 from xbench.layouts import BY_WORD, Grid, Layout, NoLayoutError, find_layout, reason, wake
+from xbench.options import handed_on, option_text
 
 WIDTHS = (
     *("embed_dim", "dim", "d_model", "embed_dims", "hidden_dim", "hidden_size", "model_dim", "emb_dim", "n_embd"),
@@ -131,7 +132,7 @@ def adapt(
     roles, fixed = _map_forward(cls, name)
     try:
         layout, note, everywhere = _layout_of(cls, arguments, roles, fixed, widths["embed_dim"], asked)
-        inner = cls(**arguments)
+        inner = cls(**handed_on(arguments))
     except NoLayoutError as error:
         hint = _layout_hint(str(error))
         raise UserError(f"attention '{name}' cannot be adapted: {error}{hint}") from None
@@ -223,7 +224,7 @@ def _map_arguments(
             f"attention '{name}' cannot be adapted: nothing is known to fill {', '.join(missing)} of its constructor. "
             f"Give it as an option: {_with_option(name, options, missing[0])}…"
         )
-    said += [f"{key} ← {words.get(key, value)}, as asked" for key, value in options.items()]
+    said += [f"{key} ← {words.get(key, option_text(value))}, as asked" for key, value in options.items()]
     return found | options, ", ".join(said)
 
 
@@ -291,7 +292,7 @@ def _found_layout(
     with torch.device("cpu"), torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.no_grad():
         torch.manual_seed(0)
         try:
-            inner = cls(**dict(arguments))
+            inner = cls(**handed_on(dict(arguments)))
             inner.eval()  # on its own: some modules override train() and forget to return themselves
         except Exception as error:
             given = ", ".join(f"{key}={value}" for key, value in arguments)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from xbench import plugins
 from xbench.errors import UserError
-from xbench.options import PerStage, option_text, read_options, split_outside
+from xbench.options import PerStage, handed_on, option_text, read_options, split_outside
 from xbench.registry import BUILT_IN_PACKAGE, SKELETON_ARGUMENTS, built_in, describe, register_attention, registered
 
 if TYPE_CHECKING:
@@ -170,6 +170,6 @@ def build_attention(
     if not on_contract(cls):
         return adapt(cls, name, widths, options, words)
     try:
-        return cls(**widths, **options)
+        return cls(**widths, **handed_on(options))
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(f"attention '{name}' cannot be built with {widths | options}: {error}") from error

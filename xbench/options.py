@@ -17,6 +17,12 @@ class PerStage(tuple[Any, ...]):
     __slots__ = ()
 
 
+class AsList(tuple[Any, ...]):
+    """Several values that were written as a list, and are handed on as one: some constructors insist on it."""
+
+    __slots__ = ()
+
+
 def read_options(
     what: str,
     kind: str,
@@ -76,6 +82,8 @@ def option_text(value: Any) -> str:
     """A value as it is written behind a name."""
     if isinstance(value, PerStage):
         return "/".join(map(option_text, value))
+    if isinstance(value, AsList):
+        return f"[{','.join(map(option_text, value))}]"
     if isinstance(value, tuple):
         return f"({','.join(map(option_text, value))}{',' * (len(value) == 1)})"
     return str(value)
@@ -88,9 +96,9 @@ def _value(what: str, key: str, text: str, default: Any, widths: Sequence[str], 
         return text.lower() == "true"
     if isinstance(default, tuple | list) or (several and isinstance(default, int | float) and text[0] in "(["):
         found = _literal(text)
-        if not isinstance(found, tuple | list) or not all(isinstance(number, int | float | str) for number in found):
+        if not isinstance(found, tuple) or not all(isinstance(number, int | float | str) for number in found):
             raise UserError(f"{what}: {key} must be several values in brackets, as (3,3), not '{text}'.")
-        return tuple(found)
+        return found
     if isinstance(default, int | float):
         if text in widths:
             return text
@@ -100,14 +108,21 @@ def _value(what: str, key: str, text: str, default: Any, widths: Sequence[str], 
             word = "a whole number" if isinstance(default, int) else "a number"
             raise UserError(f"{what}: {key} must be {word}, not '{text}'.") from None
     if default is None:
-        found = _literal(text)
-        return tuple(found) if isinstance(found, list) else found
+        return _literal(text)
     return text
 
 
 def _literal(text: str) -> Any:
-    """The Python literal that the text is, or else the text."""
+    """The Python literal that the text is, a list as something that has a hash, or else the text."""
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        found = ast.literal_eval(text)
+        found = AsList(found) if isinstance(found, list) else found
+        hash(found)  # as what is found of a way to build a class is kept by it
+    except (ValueError, SyntaxError, TypeError):
         return text
+    return found
+
+
+def handed_on(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as a constructor gets them."""
+    return {key: list(value) if isinstance(value, AsList) else value for key, value in options.items()}
