@@ -6,6 +6,7 @@ Cost in N tokens: O(N · qkv_dim · head_dim).
     E(q, k, v) = softmax_D(q) · (softmax_N(k)ᵀ v), per head
 
 Both factors have rows or columns that sum to 1, so the implied N × N weights of a token also sum to 1.
+The authors' module adds its input to this; here the residual is the skeleton's.
 """
 
 from torch import Tensor, nn

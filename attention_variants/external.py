@@ -9,7 +9,9 @@ Per head, with memories M_k and M_v ∈ R^{memory×D} that the heads share:
     A = q M_kᵀ, softmax over the tokens, then each row divided by its sum (the paper's double normalisation)
     out = A M_v
 
-Tokens meet only in the softmax over them.
+Tokens meet only in the softmax over them. The authors' multi-head code gives both memories a bias, which changes
+nothing: that of the keys cancels in the softmax, that of the values is a constant, as the bias of the output projection
+is. It also works on four times the channels and heads, which are ``qkv_dim`` and ``num_heads`` here.
 """
 
 from torch import Tensor, nn

@@ -5,10 +5,11 @@ Cost in N tokens: O(N · qkv_dim · head_dim).
 
     f_p(x) = ‖x‖ · x^p / ‖x^p‖, element by element, over all heads together
     φ(x) = f_p((relu(x) + ε) / softplus(s))
-    out_i = φ(q_i) · Σ_j φ(k_j) v_jᵀ / (φ(q_i) · Σ_j φ(k_j) + ε) + DWC(v)_i, per head
+    out_i = φ(q_i) · Σ_j φ(k_j) v_jᵀ / (φ(q_i) · Σ_j φ(k_j) + N ε) + DWC(v)_i, per head
 
 s is learnable, one per channel. The convolution restores the rank that the D × D context loses; the heads share it.
-The authors' positional encoding of k is a table of fixed N, and is left out so that any N works.
+ε is added to means over the tokens, as in the authors' code: on few active features it decides the result. Their
+positional encoding of k is a table of fixed N, and is left out so that any N works.
 """
 
 import torch
@@ -60,8 +61,8 @@ class FocusedLinearAttention(nn.Module):
             t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, H, N, D]
             for t in (self.focused(q), self.focused(k), v)
         )
-        context = k.transpose(-2, -1) @ v  # [B, H, D, D]
-        normaliser = q @ k.sum(dim=-2).unsqueeze(-1)  # [B, H, N, 1]
+        context = k.transpose(-2, -1) @ v / k.shape[-2]  # [B, H, D, D]
+        normaliser = q @ k.mean(dim=-2).unsqueeze(-1)  # [B, H, N, 1]
         mixed = (q @ context) / (normaliser + EPSILON)
         images = v.transpose(-2, -1).flatten(0, 1).unflatten(2, grid)  # [B · H, D, rows, cols]
         local = self.conv(images).flatten(2).transpose(1, 2).unflatten(0, (-1, self.num_heads))

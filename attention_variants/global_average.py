@@ -5,8 +5,9 @@ Cost in N tokens: O(N · embed_dim) additions; the multiply–accumulates do not
 
     out_n = (1/N · Σ_m x_m W_v) W_o
 
-What an attention gains over this it gains by choosing between tokens. The mean is taken before the projections,
-which is exact and leaves them one vector to work on.
+GCNet transforms the mean by two projections with a LayerNorm and a ReLU between them, left out here: what an attention
+gains over this it gains by choosing between tokens. The mean is taken before the projections, which is exact and leaves
+them one vector to work on.
 """
 
 from torch import Tensor, nn

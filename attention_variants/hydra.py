@@ -6,6 +6,8 @@ Cost in N tokens: O(N · qkv_dim); no product between tokens.
 With q̂ and k̂ normalised along the features (the paper's cosine kernel):
 
     out_n = q̂_n ⊙ Σ_m k̂_m ⊙ v_m
+
+This is the listing in the paper, but that a vector of length 0 stays 0, where the listing divides by its length.
 """
 
 from torch import Tensor, nn

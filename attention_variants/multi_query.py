@@ -6,7 +6,8 @@ Cost in N tokens: O(N² · qkv_dim) multiply–accumulates, with a num_heads-th 
 
     out = softmax(q kᵀ / √D) v, per head of q; k and v ∈ R^{N×D}
 
-MobileNetV4's stride of keys and values, an option of its layer, is not included: see spatial-reduction.
+MobileNetV4's projections have no biases; here they have them, as in mhsa. Its stride of keys and values, an option of
+its layer, is not included: see spatial-reduction.
 """
 
 from torch import Tensor, nn

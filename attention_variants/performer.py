@@ -8,9 +8,12 @@ Per head, with m random directions ω, orthogonal in groups of D and as long as 
     φ(x) = exp(ω x − ‖x‖² / 2) / √m, for x = q / D^¼ and x = k / D^¼, so that E[φ(q) · φ(k)] = exp(q · k / √D)
     out_i = φ(q_i) · Σ_j φ(k_j) v_jᵀ / (φ(q_i) · Σ_j φ(k_j))
 
-Factors that all of a query's terms share cancel, so φ(q) needs neither ‖q‖² nor m, and exponents are shifted to be at
-most 0: per token for q, per head for k. As in the authors' code φ is raised by ε, which keeps the quotient finite, and
-the shift has no gradient. The directions are drawn once from a fixed seed and never redrawn.
+As in the authors' code (its TensorFlow form) the exponent of φ is shifted down by the largest ω x, of the token for q
+and of the sequence for k, and then φ is raised by ε = 1e-6. The shift cancels; ε does not: where ‖x‖² / 2 passes some
+14, φ is little more than ε, and the estimate fades into the mean of v. 1 / √m cancels and is left out.
+
+Their JAX form also adds 2 ε to a sum below ε. The authors draw the directions anew in training; here they are drawn
+once, from a fixed seed, with the signs of the QR decomposition made uniform, which theirs leaves as they come.
 """
 
 import math
@@ -59,17 +62,23 @@ class PerformerAttention(nn.Module):
         directions = orthogonal_directions(self.features, head_dim, seed) * head_dim**-0.25
         self.register_buffer("directions", directions.to(self.proj.weight))
 
+    def feature_map(self, x: Tensor, over: tuple[int, ...]) -> Tensor:
+        """√m φ(x): [B, H, N, D] → [B, H, N, m], its exponent shifted by the largest ω x ``over`` these axes."""
+        along = x @ self.directions.T.to(x.dtype)
+        half_length = x.square().sum(dim=-1, keepdim=True) / (2 * math.sqrt(x.shape[-1]))
+        return (along - half_length - along.amax(dim=over, keepdim=True)).exp() + EPSILON
+
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         # x: [B, N, C]
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)  # [B, H, N, D]
-        q = q @ self.directions.T  # [B, H, N, m]
-        k = k @ self.directions.T - k.square().sum(dim=-1, keepdim=True) / (2 * math.sqrt(k.shape[-1]))
-        q = (q - q.detach().amax(dim=-1, keepdim=True)).exp() + EPSILON
-        k = (k - k.detach().amax(dim=(-2, -1), keepdim=True)).exp() + EPSILON
+        dtype = q.dtype
+        if dtype == torch.float16:  # which does not hold ε²
+            q, k, v = q.float(), k.float(), v.float()
+        q, k = self.feature_map(q, over=(-1,)), self.feature_map(k, over=(-2, -1))  # [B, H, N, m]
         context = k.transpose(-2, -1) @ v  # [B, H, m, D]
         normaliser = q @ k.sum(dim=-2).unsqueeze(-1)  # [B, H, N, 1]
         mixed = (q @ context) / normaliser
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+        return self.proj(mixed.to(dtype).transpose(1, 2).flatten(2))
 
     def macs(self, grid: tuple[int, int]) -> int:
         tokens = grid[0] * grid[1]

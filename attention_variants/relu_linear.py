@@ -7,8 +7,8 @@ Cost in N tokens: O(N · qkv_dim · head_dim).
 
 With ``scale`` = s > 0, q, k and v also pass a depth-wise s × s convolution on the grid and a 1 × 1 convolution within
 each head's q, k and v; these are further heads of the same attention, as in the paper's module, where s = 5.
-As there, the projection to q, k, v has no bias; the BatchNorm behind the output projection is left to the skeleton.
-The authors' code leaves half precision for the two products; here they have the precision that the caller asks for.
+As there, the projection to q, k, v has no bias, fp16 is left for fp32 in the two products, and bf16 in the division.
+The BatchNorm behind the output projection is left to the skeleton.
 """
 
 import torch
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from xbench.attention import register_attention
 
-EPSILON = 1e-5
+EPSILON = 1e-15
 
 
 @register_attention("relu-linear", paper="arXiv 2205.14756", cost="O(N)")
@@ -53,11 +53,14 @@ class ReluLinearAttention(nn.Module):
             qkv = torch.cat((qkv, second.flatten(2).transpose(1, 2)), dim=-1)  # twice as many heads
         heads = self.num_heads * (2 if self.scale else 1)
         q, k, v = qkv.unflatten(-1, (heads, 3, -1)).permute(3, 0, 2, 1, 4).unbind(0)  # [B, H, N, D]
+        if qkv.dtype == torch.float16:
+            q, k, v = q.float(), k.float(), v.float()
         q, k = F.relu(q), F.relu(k)
         context = k.transpose(-2, -1) @ v  # [B, H, D, D]
         normaliser = q @ k.sum(dim=-2).unsqueeze(-1)  # [B, H, N, 1]
-        mixed = (q @ context) / (normaliser + EPSILON)
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+        exact = torch.promote_types(q.dtype, torch.float32)
+        mixed = (q @ context).to(exact) / (normaliser.to(exact) + EPSILON)
+        return self.proj(mixed.to(qkv.dtype).transpose(1, 2).flatten(2))
 
     def macs(self, grid: tuple[int, int]) -> int:
         tokens = grid[0] * grid[1]

@@ -5,7 +5,9 @@ Cost in N tokens: O(N² · qkv_dim) multiply–accumulates and H · N² stored s
 
     out = σ(q kᵀ / √D − ln N) v, per head
 
-The offset −ln N is the paper's: at the start a row of weights then sums to about 1, as softmax does, at every N.
+The offset −ln N is the paper's: at the start a row of weights then sums to about 1, as softmax does, at every N. In the
+authors' code it is a constant, set for the N of training; here it follows N. Their norms of q and k, an option, are
+left out.
 """
 
 import math

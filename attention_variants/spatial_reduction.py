@@ -7,8 +7,9 @@ Cost in N tokens: O(N² / ratio² · qkv_dim): still quadratic, ratio² times le
     z = LayerNorm(convolution of x, ratio × ratio with stride ratio)    ∈ R^{M×C}, M ≈ N / ratio²
     out = softmax(q kᵀ / √D) v, per head, with q from x and k, v from z
 
-A grid that does not divide by the ratio is padded with zeros at its end, so that every token is heard. PVT lowers the
-ratio from 8 to 1 along its stages; its ratio for tokens 16 pixels apart is the default.
+A grid that does not divide by the ratio is padded with zeros at its end, so that every token is heard, where the
+authors' code leaves out the rows and columns that remain. PVT lowers the ratio from 8 to 1 along its stages; its ratio
+for tokens 16 pixels apart is the default.
 """
 
 from torch import Tensor, nn

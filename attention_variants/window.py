@@ -6,9 +6,11 @@ Cost in N tokens: O(N · window² · qkv_dim).
     out = softmax(q kᵀ / √D + b) v, per head, over the tokens of one window; b depends on the offset of the two tokens
 
 ``shift`` moves the windows' corners; the paper shifts every second layer by window // 2, here a layer knows only its
-own. As in the authors' code the grid is rolled rather than cut, and a mask separates what was not adjacent.
-Where the grid does not divide into windows it is padded, and here, unlike in that code, the mask hides the padding. A
-window is never larger than the grid.
+own. As in the authors' code the grid is rolled rather than cut, and a mask separates what was not adjacent. It is −∞
+here and −100 there, which lets tokens through whose scores lie further apart. Where the grid does not divide into
+windows it is padded, and the mask hides the padding, which it does not in their code for detection. A window is never
+larger than the grid, and an axis with a single window is not shifted: each axis for itself here, both in their code as
+soon as the shorter one is no longer than a window.
 """
 
 import torch

@@ -166,6 +166,45 @@ class WrongGradient(Unsound):
         return _WrongSlope.apply(y)
 
 
+class _SharedSlope(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, y):
+        return y.clone()
+
+    @staticmethod
+    def backward(ctx, slope):
+        return slope.mean(dim=0, keepdim=True).expand_as(slope)
+
+
+class GradientMixesTheBatch(Unsound):
+    """Right for a single sequence."""
+
+    def spoil(self, x, y, grid):
+        return _SharedSlope.apply(y)
+
+
+class InventsAGradient(Unsound):
+    """Claims a small gradient in a parameter that does nothing."""
+
+    def __init__(self, **widths):
+        super().__init__(**widths)
+        self.idle = nn.Parameter(torch.ones(()))
+
+    def spoil(self, x, y, grid):
+        return y + 1e-5 * (self.idle - self.idle.detach())
+
+
+class HasAnIdleBias(Unsound):
+    """Sound: the bias cancels in the softmax, so its gradient is zero and its differences are rounding."""
+
+    def __init__(self, **widths):
+        super().__init__(**widths)
+        self.bias = nn.Parameter(torch.ones(()))
+
+    def spoil(self, x, y, grid):
+        return 1e4 * y * ((x.mean(dim=-1, keepdim=True) + self.bias).softmax(dim=1))
+
+
 class LeavesDouble(Unsound):
     def spoil(self, x, y, grid):
         return y.float()

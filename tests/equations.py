@@ -59,7 +59,7 @@ def relu_linear(attn, x, grid):
         return F.relu(q) @ F.relu(k)
 
     parts = [head.chunk(3, dim=-1) for head in attn.qkv(x).chunk(attn.num_heads, dim=-1)]
-    return attn.proj(torch.cat([weighted_mean(q, k, v, similarity, 1e-5) for q, k, v in parts], dim=-1))
+    return attn.proj(torch.cat([weighted_mean(q, k, v, similarity, 1e-15) for q, k, v in parts], dim=-1))
 
 
 def efficient(attn, x, grid):
@@ -83,7 +83,8 @@ def focused(attn, x, grid):
     q, k, v = attn.qkv(x).chunk(3, dim=-1)
     q, k = (torch.stack([feature_map(row) for row in t]) for t in (q, k))
     outputs = [
-        weighted_mean(q, k, v, torch.dot, 1e-6) + depthwise(attn.conv, v, grid) for q, k, v in heads(attn, q, k, v)
+        weighted_mean(q, k, v, torch.dot, len(x) * 1e-6) + depthwise(attn.conv, v, grid)
+        for q, k, v in heads(attn, q, k, v)
     ]
     return attn.proj(torch.cat(outputs, dim=-1))
 
@@ -158,18 +159,24 @@ def window(attn, x, grid):
 
 
 def performer(attn, x, grid):
+    """The largest projection leaves the exponent, of a query or of all keys, and then every feature is raised."""
     dim = attn.proj.in_features // attn.num_heads
     directions = attn.directions * dim**0.25
 
-    def feature_map(row):
-        row = row / dim**0.25
-        return torch.stack([(w @ row - row @ row / 2).exp() for w in directions]) / math.sqrt(len(directions))
+    def features(row, largest):
+        exponents = [w @ row - row @ row / 2 - largest for w in directions]
+        return torch.stack([exponent.exp() + 1e-6 for exponent in exponents]) / math.sqrt(len(directions))
 
-    def similarity(q, k):
-        return feature_map(q) @ feature_map(k)
+    def largest(rows):
+        return torch.stack([w @ row for w in directions for row in rows]).amax()
 
-    parts = heads(attn, *attn.qkv(x).chunk(3, dim=-1))
-    return attn.proj(torch.cat([weighted_mean(q, k, v, similarity) for q, k, v in parts], dim=-1))
+    outputs = []
+    for q, k, v in heads(attn, *attn.qkv(x).chunk(3, dim=-1)):
+        q, k = q / dim**0.25, k / dim**0.25
+        q = torch.stack([features(row, largest([row])) for row in q])
+        k = torch.stack([features(row, largest(k)) for row in k])
+        outputs.append(weighted_mean(q, k, v, torch.dot))
+    return attn.proj(torch.cat(outputs, dim=-1))
 
 
 def external(attn, x, grid):
@@ -187,14 +194,11 @@ def external(attn, x, grid):
 
 
 def linformer(attn, x, grid):
-    outputs = []
-    for q, k, v in heads(attn, *attn.qkv(x).chunk(3, dim=-1)):
-        k, v = (
-            torch.stack([sum(row[n] * t[n] for n in range(len(t))) for row in shorten])
-            for shorten, t in zip(attn.shorten, (k, v), strict=True)
-        )
-        outputs.append(weighted_mean(q, k, v, scaled_exp))
-    return attn.proj(torch.cat(outputs, dim=-1))
+    for_keys, for_values = (
+        torch.stack([sum(row[n] * x[n] for n in range(len(x))) for row in shorten]) for shorten in attn.shorten
+    )
+    parts = heads(attn, attn.q(x), attn.k(for_keys), attn.v(for_values))
+    return attn.proj(torch.cat([weighted_mean(q, k, v, scaled_exp) for q, k, v in parts], dim=-1))
 
 
 def sigmoid(attn, x, grid):

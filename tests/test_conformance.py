@@ -37,6 +37,8 @@ FAULTS = [
     ("growth in N", broken.WorksMoreThanItStates, "states O(N), but grows as N^2.00 in work"),
     ("growth in N", broken.RemembersMoreThanItStates, "states O(N), but grows as N^1.00 in work and N^1.9"),
     ("gradients", broken.WrongGradient, "gradient in 'input' along a direction is"),
+    ("gradients", broken.GradientMixesTheBatch, "gradient in 'input' along a direction is"),
+    ("gradients", broken.InventsAGradient, "gradient in 'idle' along a direction is"),
     ("gradients", broken.LeavesDouble, "returned torch.float32 for torch.float64"),
     ("reference", broken.DiffersFromItsReference, "output, against the reference: differs by 1.0e-03"),
     ("reference", broken.SlopeDiffersFromItsReference, "gradient in 'input', against the reference"),
@@ -58,6 +60,11 @@ def test_a_fault_is_caught(name, fault, reason):
     finding = BY_NAME[name].examine(Candidate(fault))
     assert finding.outcome == "fail", finding
     assert reason in finding.reason
+
+
+def test_a_gradient_of_zero_is_no_fault():
+    finding = BY_NAME["gradients"].examine(Candidate(broken.HasAnIdleBias))
+    assert finding.outcome == "pass", finding
 
 
 def test_every_check_has_a_fault_to_catch():
@@ -107,11 +114,18 @@ def test_stated_costs_are_read(cost, exponent):
     assert stated_exponent(cost) == exponent
 
 
+def test_a_module_of_one_grid_is_checked_on_that():
+    candidate = Candidate("timm.models.swin_transformer:WindowAttention")
+    assert candidate.grid == (7, 7)
+    found = {finding.check: finding.outcome for finding in verify(candidate, FOR_ALL)}
+    assert found["gradients"] == found["batch independence"] == found["determinism"] == "pass"
+
+
 def test_the_spec_decides_the_number_of_heads():
     assert Candidate("xfa:num_heads=3").widths == {"embed_dim": 18, "qkv_dim": 12, "num_heads": 3}
 
 
-def test_verify_lists_checks_and_ends_with_0_or_1(monkeypatch):
+def test_verify_lists_checks_and_ends_with_0_1_or_4(monkeypatch):
     monkeypatch.setattr("xbench.conformance.CHECKS", QUICK_CHECKS)
     monkeypatch.setattr("xbench.report.verification.CHECKS", QUICK_CHECKS)
     good = CliRunner().invoke(app, ["verify", "pool"])
@@ -123,6 +137,13 @@ def test_verify_lists_checks_and_ends_with_0_or_1(monkeypatch):
     assert both.exit_code == 1
     assert "✗ fails  batch independence: a sequence in a batch and alone" in both.stdout
     assert max(map(len, both.stdout.splitlines())) <= 100
+
+    # Grids of up to 4 tokens, which one check of the four tries.
+    unknown = CliRunner().invoke(app, ["verify", "linformer:tokens=4"])
+    assert unknown.exit_code == 4
+    assert "none failed; linformer:tokens=4 cannot be judged, most checks were skipped." in " ".join(
+        unknown.stdout.split()
+    )
 
     lines = CliRunner().invoke(app, ["verify", "broken_attentions:MixesTheBatch", "--json"])
     outcomes = {finding["check"]: finding["outcome"] for finding in map(json.loads, lines.stdout.splitlines())}

@@ -38,7 +38,7 @@ def requests():
     photos = [str(path) for path in photo_paths()]
     study = make_study(["xfa"], [64], size="xxs", threads=[1], direction=["inference", "training"], batch=[2])
     yield {"do": "vouch", "attn": "xfa", "size": "xxs"}
-    for case in (case.flat() for case in study.cases() if not case.arm.control):
+    for case in (case.request() for case in study.cases() if not case.arm.control):
         yield {"do": "survey", "case": case, "cross_check": True}
         yield {"do": "build", "case": case, "photos": photos}
         yield {"do": "memory"}

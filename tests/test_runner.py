@@ -228,7 +228,7 @@ def test_a_run_again_measures_only_what_is_missing(comparison, tmp_path, monkeyp
     again.run()
     new = [record for record in ledger.read() if record.run == again.book.run_id]
     assert {record.metric for record in new if not record.launch} == {"macs"}
-    launch = 2 * 4 + 1  # of both arms latency, throughput, breakdown, a plain script's latency; the machine's limits once
+    launch = 2 * 4 + 1  # of both arms latency, also a plain script's, throughput and breakdown; the limits once
     assert len(new) == 2 + launch, "two counts, and one launch"
     frame = again.results().frame
     compared = frame[(frame.metric == "latency") & (frame.arm == "mhsa")]

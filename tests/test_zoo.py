@@ -81,7 +81,8 @@ def test_xca_is_timm_xca():
 def test_relu_linear_is_timm_lite_mla(scale):
     ours = build_attention(f"relu-linear:scale={scale}", embed_dim=24, qkv_dim=16, num_heads=2)
     scales = (scale,) if scale else ()
-    theirs = LiteMLA(24, 24, heads=2, dim=8, use_bias=(False, True), norm_layer=(None, None), scales=scales)
+    # timm raises ε from the authors' 1e-15 to 1e-5.
+    theirs = LiteMLA(24, 24, heads=2, dim=8, use_bias=(False, True), norm_layer=(None, None), scales=scales, eps=1e-15)
     theirs.qkv.conv.weight.data = ours.qkv.weight.data[:, :, None, None]
     theirs.proj.conv.weight.data = ours.proj.weight.data[:, :, None, None]
     theirs.proj.conv.bias.data = ours.proj.bias.data
@@ -235,8 +236,9 @@ def test_linformer_without_shortening_is_softmax_attention():
     ours = build_attention("linformer:tokens=15,rank=15", embed_dim=24, qkv_dim=16, num_heads=4)
     ours.shorten.data[:] = torch.eye(15)
     full = softmax_attention(24, 16, 4, ours.proj)
-    full.qkv = ours.qkv
-    x, shared = torch.randn(2, 15, 24), [*ours.qkv.parameters(), *ours.proj.parameters()]
+    full.qkv.weight.data = torch.cat([linear.weight.data for linear in (ours.q, ours.k, ours.v)])
+    full.qkv.bias.data = torch.cat([linear.bias.data for linear in (ours.q, ours.k, ours.v)])
+    x, shared = torch.randn(2, 15, 24), [*ours.proj.parameters()]
     assert_same(
         values_and_gradients(lambda x: ours(x, (3, 5)), x, shared),
         values_and_gradients(lambda x: full(x, (3, 5)), x, shared),
@@ -280,12 +282,11 @@ def test_performer_tends_to_softmax_attention():
         ("window:window=4,shift=3", equations.window, (6, 3)),
     ],
 )
-def test_mechanism_is_its_equation(name, equation, grid, monkeypatch):
-    # ε is a guard of the code and no part of the estimate.
-    monkeypatch.setattr(performer, "EPSILON", 0.0)
+@pytest.mark.parametrize("spread", [0.1, 1], ids=["near the start", "large biases and norms"])
+def test_mechanism_is_its_equation(name, equation, grid, spread):
     attn = build_attention(name, embed_dim=12, qkv_dim=8, num_heads=2)
     for parameter in attn.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
+        parameter.data += spread * torch.randn_like(parameter)
     x = torch.randn(2, math.prod(grid), 12)
     assert_same(
         values_and_gradients(lambda x: attn(x, grid), x, attn.parameters()),
@@ -343,6 +344,16 @@ def test_finite_in_bfloat16(name, grid):
     # A zero and a large token are what breaks norms and exponentials.
     x[0, 0], x[1, 0] = 0, 100
     assert all(t.isfinite().all() for t in values_and_gradients(lambda x: attn(x, grid), x, attn.parameters()))
+
+
+@pytest.mark.parametrize("name", ["performer", "relu-linear"])
+def test_what_divides_by_less_than_fp16_holds_is_right_in_fp16(name):
+    """Large tokens leave the performer's features at ε; in fp16 their product, ε², would be zero."""
+    attn = build_attention(name, embed_dim=24, qkv_dim=16, num_heads=4)
+    x = 10 * torch.randn(2, 15, 24)
+    expected = attn(x, (3, 5))
+    found = attn.half()(x.half(), (3, 5)).double()
+    assert (found - expected).norm() < 0.02 * expected.norm()
 
 
 @pytest.mark.parametrize("name", ["identity", "window:window=2", "window:window=2,shift=1"])

@@ -8,18 +8,21 @@ An attention is an ``nn.Module`` with
     init_weights(self)                       optional; without it the skeleton draws the linear layers' weights
 
 B counts sequences: with patch size p the skeleton forms one sequence per position inside the patch, p² per image.
+An option may have a value for each stage of the model, "linformer:tokens=1024/256/64", or be one of its widths by name,
+"package.module:Class:inner=embed_dim"; the words are embed_dim, qkv_dim, num_heads and head_dim. What is built for no
+stage, as where it is verified, gets the first value.
 Classes that were not written for this contract are brought onto it by ``adapter``.
 """
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbench import plugins
 from xbench.errors import UserError
-from xbench.options import read_options
+from xbench.options import PerStage, handed_on, option_text, read_options, split_outside
 from xbench.registry import BUILT_IN_PACKAGE, SKELETON_ARGUMENTS, built_in, describe, register_attention, registered
 
 if TYPE_CHECKING:
@@ -36,6 +39,9 @@ __all__ = [
 ]
 
 
+WIDTH_WORDS = (*SKELETON_ARGUMENTS, "head_dim")
+
+
 @dataclass(frozen=True)
 class AttentionSpec:
     """A parsed spec string: a name or an import string, and option values. ``str()`` gives its canonical form."""
@@ -44,7 +50,23 @@ class AttentionSpec:
     options: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        return self.name + (":" + ",".join(f"{key}={value}" for key, value in self.options) if self.options else "")
+        options = ",".join(f"{key}={option_text(value)}" for key, value in self.options)
+        return f"{self.name}:{options}" if options else self.name
+
+    def at_stage(self, stage: int = 0, stages: int | None = None) -> "AttentionSpec":
+        """The same with the values of one stage, counted from 0, of the ``stages`` that have an attention.
+
+        Raises:
+            UserError: an option has a value for each stage, and not for as many as there are.
+        """
+        options = []
+        for key, value in self.options:
+            if isinstance(value, PerStage):
+                if stages is not None and len(value) != stages:
+                    raise UserError(f"attention '{self}': {key} has {len(value)} values for {stages} stages.")
+                value = value[stage]
+            options.append((key, value))
+        return replace(self, options=tuple(options))
 
 
 def parse_attention(text: str) -> AttentionSpec:
@@ -63,9 +85,20 @@ def parse_attention(text: str) -> AttentionSpec:
     allowed = {**info.options, "num_heads": info.options.get("num_heads", 4)}
     if info.problem:
         # What cannot be imported cannot say which options it takes.
-        named = (part.partition("=")[0] for part in tail.split(",") if part)
+        named = (part.partition("=")[0] for part in split_outside(tail, ",") if part)
         allowed = dict.fromkeys(named) | allowed
-    options = read_options(f"attention '{text}'", f"option of attention '{name}'", tail, allowed)
+    outside = name not in built_in()
+    if outside and name not in registered:
+        allowed = {"layout": None} | allowed  # which the adapter takes
+    options = read_options(
+        f"attention '{text}'",
+        f"option of attention '{name}'",
+        tail,
+        allowed,
+        widths=WIDTH_WORDS,
+        per_stage=True,
+        several=outside,
+    )
     return AttentionSpec(name, tuple(sorted(options.items())))
 
 
@@ -124,16 +157,19 @@ def build_attention(
         UserError: see ``parse_attention``; or the class refuses its arguments, or cannot be adapted.
     """
     parsed = parse_attention(spec) if isinstance(spec, str) else spec
-    options = {} if inspect.isclass(parsed) else dict(parsed.options)
+    options = {} if inspect.isclass(parsed) else dict(parsed.at_stage().options)
     widths = {"embed_dim": embed_dim, "qkv_dim": qkv_dim, "num_heads": num_heads}
     widths.update((key, options.pop(key)) for key in SKELETON_ARGUMENTS if key in options)
     name = parsed.__name__ if inspect.isclass(parsed) else str(parsed)
     cls = attention_class(parsed)
     from xbench.adapter import adapt, on_contract
 
+    sizes = {**widths, "head_dim": widths["embed_dim"] // widths["num_heads"]}
+    words = {key: value for key, value in options.items() if isinstance(value, str) and value in sizes}
+    options |= {key: sizes[word] for key, word in words.items()}
     if not on_contract(cls):
-        return adapt(cls, name, widths, options)
+        return adapt(cls, name, widths, options, words)
     try:
-        return cls(**widths, **options)
+        return cls(**widths, **handed_on(options))
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(f"attention '{name}' cannot be built with {widths | options}: {error}") from error

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from xbench.cli.app import EXIT_CHECK_FAILED, Many, app, output, progress
+from xbench.cli.app import EXIT_CHECK_FAILED, EXIT_NOTHING_MEASURED, Many, app, output, progress
 
 
 @app.command("list")
@@ -21,7 +21,10 @@ def list_attentions() -> None:
     )
 
 
-@app.command(epilog="Exit code: 0 nothing fails · 1 something fails · 2 bad input.")
+@app.command(
+    epilog="Exit code: 0 nothing fails · 1 something fails · 2 bad input · 4 an attention cannot be judged, because "
+    "more than half of the checks were skipped."
+)
 def verify(
     names: Annotated[Many, typer.Argument(help="Attentions, as in compare --attn. Default: all there are.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON lines, nothing else.")] = False,
@@ -35,7 +38,7 @@ def verify(
     from xbench.registry import catalogue
 
     chosen = names or sorted(catalogue())
-    from xbench.report.verification import json_lines, show_findings, summary, verify_all
+    from xbench.report.verification import json_lines, not_judged, show_findings, summary, verify_all
 
     found = verify_all(chosen, progress())
     if as_json:
@@ -46,6 +49,8 @@ def verify(
         console.print(Text(summary(found), style="bold"))
     if any(finding.outcome == "fail" for finding in found):
         raise typer.Exit(EXIT_CHECK_FAILED)
+    if not_judged(found):
+        raise typer.Exit(EXIT_NOTHING_MEASURED)
 
 
 @app.command(epilog="Exit code: 0 all counted · 1 an attention cannot be counted or counts as zero · 2 bad input.")

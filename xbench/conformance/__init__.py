@@ -9,7 +9,8 @@ On the command line ``xbench verify NAME…``. In the tests of a package of your
     def test_my_attention(check):
         check("my_package.attention:MyAttention")  # or the class itself
 
-A check that does not apply is skipped, with its reason. ``verify`` gives the findings of all checks as data.
+A check that does not apply is skipped, with its reason. ``verify`` gives the findings of all checks as data, and
+``judged`` says whether they are enough for a judgement.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 
 from xbench.conformance import behaviour, costs, gradients, interchange
-from xbench.conformance.check import CHECKS, Candidate, Check, CheckFailed, Finding
+from xbench.conformance.check import CHECKS, Candidate, Check, CheckFailed, Finding, judged
 
-__all__ = ["CHECKS", "QUICK_CHECKS", "Candidate", "Check", "CheckFailed", "Finding", "verify"]
+__all__ = ["CHECKS", "QUICK_CHECKS", "Candidate", "Check", "CheckFailed", "Finding", "judged", "verify"]
 
 QUICK_CHECKS = [check for check in CHECKS if check.quick]
 

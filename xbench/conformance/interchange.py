@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-from xbench.conformance.check import GRID, Candidate, check, first_line, require, require_close
+from xbench.conformance.check import Candidate, check, first_line, require, require_close
 from xbench.metrics.counters import Alone
 
 
@@ -16,14 +16,14 @@ def state_dict(candidate: Candidate) -> None:
     attention, other = candidate.build(seed=0), candidate.build(seed=7)
     x = candidate.tokens()
     with torch.no_grad():
-        expected = attention(x, GRID)
-        other(x, GRID)
+        expected = attention(x, candidate.grid)
+        other(x, candidate.grid)
     file = io.BytesIO()
     torch.save(attention.state_dict(), file)
     file.seek(0)
     other.load_state_dict(torch.load(file, weights_only=True), strict=True)
     with torch.no_grad():
-        require_close(other(x, GRID), expected, "after loading the saved weights")
+        require_close(other(x, candidate.grid), expected, "after loading the saved weights")
 
 
 @check("deep copy")
@@ -31,13 +31,13 @@ def deep_copy(candidate: Candidate) -> None:
     """A deep copy made after use gives the same, and is not touched when the original changes."""
     attention = candidate.build()
     x = candidate.tokens()
-    expected = attention(x, GRID).detach()
+    expected = attention(x, candidate.grid).detach()
     clone = copy.deepcopy(attention)
     with torch.no_grad():
-        require_close(clone(x, GRID), expected, "the copy")
+        require_close(clone(x, candidate.grid), expected, "the copy")
         for parameter in attention.parameters():
             parameter.add_(1.0)
-        require_close(clone(x, GRID), expected, "the copy, after the original changed")
+        require_close(clone(x, candidate.grid), expected, "the copy, after the original changed")
 
 
 @check("torch.compile")
@@ -45,13 +45,13 @@ def compile_fullgraph(candidate: Candidate) -> None:
     """``torch.compile(fullgraph=True)`` takes it as one graph that gives the same (back end aot_eager)."""
     attention = candidate.build().requires_grad_(False)
     x = candidate.tokens()
-    expected = attention(x, GRID)
+    expected = attention(x, candidate.grid)
     torch.compiler.reset()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             compiled = torch.compile(attention, fullgraph=True, backend="aot_eager", dynamic=False)
-            found = compiled(x, GRID)
+            found = compiled(x, candidate.grid)
     except Exception as error:
         require(False, f"does not compile: {first_line(error)}")
     finally:
@@ -64,11 +64,11 @@ def export(candidate: Candidate) -> None:
     """``torch.export`` takes it, for one grid, and what comes out gives the same."""
     attention = candidate.build().requires_grad_(False)
     x = candidate.tokens()
-    expected = attention(x, GRID)
+    expected = attention(x, candidate.grid)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.export.export(Alone(attention, GRID), (x,))
+            program = torch.export.export(Alone(attention, candidate.grid), (x,))
     except Exception as error:
         require(False, f"cannot be exported: {first_line(error)}")
     require_close(program.module()(x), expected, "exported")

@@ -9,6 +9,7 @@ import math
 
 from torch import Tensor, nn
 
+from xbench.attention import AttentionSpec, parse_attention
 from xbench.errors import UserError, unknown_name
 from xbench.models.layers import AttentionLike, ConvNormAct, MV3Block, XFBlock
 from xbench.models.sizes import SIZES
@@ -20,7 +21,7 @@ class XFormer(nn.Module):
     """XFormer classifier: [B, in_chans, H, W] → [B, num_classes], for any H and W of at least 32.
 
     Args:
-        attn: the attention of every XF layer: a spec string such as "xfa:rank=4", or a class that keeps the contract.
+        attn: the attention of every XF layer: a spec string such as "xfa:rank=4", or a class.
         size: "s" (the paper's), "xs" or "xxs".
         patch_size: side p of the patches whose equal positions attend to one another.
         num_heads: heads of every attention.
@@ -57,6 +58,8 @@ class XFormer(nn.Module):
 
         self.stem = ConvNormAct(in_chans, STEM_CHANNELS, 3, stride=2)
         self.stages = nn.Sequential()
+        spec = parse_attention(attn) if isinstance(attn, str) else attn
+        with_attention = [i for i, stage in enumerate(widths.stages) if stage.depth]
         in_chs, reduction = STEM_CHANNELS, 2
         for i, stage in enumerate(widths.stages):
             drop_path = drop_path_rate * i / (len(widths.stages) - 1)
@@ -67,6 +70,8 @@ class XFormer(nn.Module):
                 )
                 in_chs = stage.channels
             if stage.depth:
+                if isinstance(spec, AttentionSpec):
+                    attn = spec.at_stage(with_attention.index(i), len(with_attention))
                 blocks.append(
                     XFBlock(
                         stage.channels,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.text import Text
 
-from xbench.conformance import CHECKS, Candidate, Finding, verify
+from xbench.conformance import CHECKS, Candidate, Finding, judged, verify
 from xbench.report.tables import Grid, rich_table
 
 MARKS = {"pass": "✓", "fail": "✗ fails", "skip": "skipped"}
@@ -63,7 +63,16 @@ def summary(found: Sequence[Finding]) -> str:
     names = list(dict.fromkeys(finding.attention for finding in found))
     failing = list(dict.fromkeys(finding.attention for finding in found if finding.outcome == "fail"))
     what = f"{len(names)} attention{'s' if len(names) > 1 else ''}, {len(CHECKS)} checks each"
-    return f"{what}: {', '.join(failing)} failed." if failing else f"{what}: none failed."
+    verdict = f"{', '.join(failing)} failed" if failing else "none failed"
+    unknown = not_judged(found)
+    more = f"; {', '.join(unknown)} cannot be judged, most checks were skipped" if unknown else ""
+    return f"{what}: {verdict}{more}."
+
+
+def not_judged(found: Sequence[Finding]) -> list[str]:
+    """The attentions of which the findings say too little."""
+    names = dict.fromkeys(finding.attention for finding in found)
+    return [name for name in names if not judged([finding for finding in found if finding.attention == name])]
 
 
 def json_lines(found: Sequence[Finding]) -> str:
