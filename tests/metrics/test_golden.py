@@ -17,7 +17,7 @@ import torch
 from xbench.metrics.cost import count_cost
 
 ROWS = list(csv.DictReader((Path(__file__).parent / "golden_counts.csv").open(encoding="utf-8")))
-NORMS = 0.03  # of the published MACs, at most
+NORMS = 0.05  # of the published MACs, at most
 
 
 def test_the_table_is_confirmed_and_broad():

@@ -184,8 +184,9 @@ def _watch(attentions: dict[str, nn.Module], sums: Callable[[], _Sums]) -> Itera
     def leave(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             x, grid = args
-            inside = (after - before for after, before in zip(sums(), entered.pop(), strict=True))
-            calls.append(AttentionCall(name, x.shape[0], grid, *inside))
+            after, before = sums(), entered.pop()
+            unknown, left_out = after.unknown - before.unknown, after.left_out - before.left_out
+            calls.append(AttentionCall(name, x.shape[0], grid, after.macs - before.macs, unknown, left_out))
 
         return hook
 

@@ -4,6 +4,7 @@ A function mode sees the calls of models, also by names that they imported; ``nn
 no such mode reaches, so the names in ``torch.nn.functional`` are replaced as well.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,14 +16,14 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 attention, linear = F.scaled_dot_product_attention, F.linear
-CONVOLUTIONS = {
-    torch.conv1d: 1,
-    torch.conv2d: 2,
-    torch.conv3d: 3,
-    torch.conv_transpose1d: 1,
-    torch.conv_transpose2d: 2,
-    torch.conv_transpose3d: 3,
-}
+CONVOLUTIONS: tuple[Any, ...] = (
+    torch.conv1d,
+    torch.conv2d,
+    torch.conv3d,
+    torch.conv_transpose1d,
+    torch.conv_transpose2d,
+    torch.conv_transpose3d,
+)
 
 
 @contextmanager
@@ -61,9 +62,20 @@ def as_on_a_cpu() -> Iterator[None]:
     scores. The kernel that a CPU takes has a meta version and a gradient; so it is called by name, under the conditions
     that torch has. ``F.linear`` adds its bias in place where the input is not contiguous, but not while a mode watches.
     A complex convolution is four real ones; torch makes do with three, and might with another number.
+    ``flex_attention`` would compile itself, which it cannot while a mode watches, and refuses the meta device.
     """
-    with replacing({attention: _fused_attention, linear: _linear_in_place, **_complex_convolutions()}):
-        yield
+    # A module of torch that imports its compiler: whoever calls the function has imported it, and nobody else should.
+    flex = sys.modules.get("torch.nn.attention.flex_attention")
+    uncompiled = {"_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG": True, "_validate_device": lambda query, key, value: None}
+    before = {name: getattr(flex, name) for name in uncompiled if hasattr(flex, name)}
+    for name in before:
+        setattr(flex, name, uncompiled[name])
+    try:
+        with replacing({attention: _fused_attention, linear: _linear_in_place, **_complex_convolutions()}):
+            yield
+    finally:
+        for name, value in before.items():
+            setattr(flex, name, value)
 
 
 @contextmanager

@@ -281,7 +281,7 @@ class Work:
 def work(operation: Any, args: Arguments, kwargs: dict[str, Any], out: Any) -> Work:
     """What that call multiplied. ``operation`` is as a dispatch mode gets it: an overload, or of higher order."""
     packet = getattr(operation, "overloadpacket", operation)
-    name, dense = own_name(operation), _all_dense(args)
+    name, dense = own_name(operation), all_dense(args)
     rule = RULES.get(name) or RULES.get(name.removesuffix("_"))
     if rule is not None:
         return Work(rule(args, out)) if dense else Work(known=False)
@@ -300,6 +300,10 @@ def has_rule(operation: Any) -> bool:
     return name in RULES or name.removesuffix("_") in RULES or packet in flop_registry
 
 
-def _all_dense(args: Arguments) -> bool:
+def all_dense(args: Arguments) -> bool:
     """Whether no argument is sparse, or nested: their sizes do not tell what is multiplied."""
-    return all(one.layout == torch.strided and not one.is_nested for one in args if isinstance(one, Tensor))
+    return all(is_dense(one) for one in args if isinstance(one, Tensor))
+
+
+def is_dense(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_nested

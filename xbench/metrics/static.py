@@ -30,7 +30,7 @@ from torch.utils._pytree import tree_leaves
 
 from xbench.metrics.functions import as_on_a_cpu
 from xbench.metrics.memory import resident_bytes
-from xbench.metrics.products import Work, has_rule, work
+from xbench.metrics.products import Work, all_dense, has_rule, is_dense, work
 from xbench.metrics.unproductive import own_name, short_name
 
 # Made and not written, so that they move no bytes.
@@ -144,10 +144,11 @@ class Tally(TorchDispatchMode):
         kwargs = kwargs or {}
         if any(hasattr(kind, "__tensor_flatten__") for kind in types):
             return NotImplemented  # a tensor made of tensors, as a nested one: it comes back with its parts
-        if _decomposes(func):
+        if _decomposes(func) and all_dense(args):  # others have kernels of their own
             with self:
                 return func.decompose(*args, **kwargs)
-        key = (func, _describe(args), _describe(tuple(kwargs.items())))
+        plain = isinstance(func, torch._ops.OpOverload)  # those of higher order have functions among their arguments
+        key = (func, _describe(args), _describe(tuple(kwargs.items()))) if plain else object()
         known = _known.get(key)
         if known is not None and known.outputs is not None:
             outputs = tuple([None if made is None else _empty(*made) for made in known.outputs])
@@ -202,7 +203,7 @@ def _decomposes(func: Any) -> bool:
 def _describe(value: Any) -> Any:
     """All that the geometry of an output can depend on, hashable. A number counts with its type: 2 is not 2.0."""
     if isinstance(value, Tensor):
-        return (value.shape, value.stride(), value.dtype, value.is_meta) if _is_dense(value) else object()
+        return (value.shape, value.stride(), value.dtype, value.is_meta) if is_dense(value) else object()
     if isinstance(value, list | tuple):
         return tuple([_describe(element) for element in value])
     return type(value), value
@@ -249,11 +250,7 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and _is_dense(leaf)]
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    return tensor.layout == torch.strided and not tensor.is_nested
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and is_dense(leaf)]
 
 
 def _addresses(value: Any) -> set[int]:
