@@ -18,7 +18,7 @@ from xbench.child import begin, failure, is_oom, limit_memory, rest, status_byte
 from xbench.conformance import QUICK_CHECKS, Candidate, verify
 from xbench.metrics import timing
 from xbench.metrics.breakdown import breakdown
-from xbench.metrics.cost import CostError, survey
+from xbench.metrics.cost import Cost, CostError, survey
 from xbench.metrics.limits import machine_limits
 from xbench.metrics.memory import largest_batch, peak_memory
 from xbench.metrics.static import Footprint, predict
@@ -51,6 +51,7 @@ class Worker:
         self._warm: dict[int, timing.WarmUp] = {}
         self._photos: list[Path] = []
         self._on_paper: dict[Any, nn.Module] = {}
+        self._costs: dict[Any, tuple[Cost, Footprint]] = {}
 
     # On paper
 
@@ -72,7 +73,10 @@ class Worker:
         check_possible(asked)
         model = self._model_on_paper(asked)
         image = torch.empty(input_shape(asked, 1), device="meta", dtype=weights_dtype(asked))
-        cost, footprint = survey(model, image, cross_check=cross_check)
+        key = (id(model), image.shape, cross_check)  # cases that differ in batch, threads or direction cost the same
+        if key not in self._costs:
+            self._costs[key] = survey(model, image, cross_check=cross_check)
+        cost, footprint = self._costs[key]
         if asked.batch == 1 and asked.direction == "inference":
             memory: Footprint | None = footprint
         else:

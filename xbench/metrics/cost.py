@@ -1,16 +1,18 @@
 """What a model costs on paper: parameters and multiply–accumulates (MACs; FLOPs = 2 × MACs), counted without a run.
 
 No counter is right for every model, so the figure has two sources. Inside an attention the truth is the variant's own
-closed formula, ``macs(grid)``; everywhere else it is torch's count, by the rules of its ``FlopCounterMode``. fvcore and
-ptflops cross-check both, and each counter says which operations it met and has no rule for (see ``counters``). MACs are
-those of matrix products and convolutions, and of whatever else a closed formula includes; norms, activations, softmax
-and additions are not.
+closed formula, ``macs(grid)``; everywhere else it is the count of what torch dispatches, by rules of our own, which are
+the same on every version of torch (see ``products``). fvcore and ptflops cross-check both, and each counter says which
+operations it met and has no rule for (see ``counters``). MACs are those of matrix products, convolutions and attention,
+and of whatever else a closed formula includes; norms, activations, softmax and additions are not. An operation that may
+multiply and that no rule knows makes the figure "at least".
 
 Everything happens on the meta device, in evaluation mode: no tensor is ever allocated.
 """
 
 import copy
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from xbench.errors import UserError
+from xbench.metrics import functions
 from xbench.metrics.counters import Alone, AttentionCall, Count, UncountedOp, count_fvcore, count_ptflops, tally_torch
 from xbench.metrics.memory import resident_bytes
 from xbench.metrics.static import Footprint
@@ -26,6 +29,9 @@ from xbench.models.layers import XFLayer
 
 # A formula or counter further than this from what it is compared with is named in ``Cost.disagreements``.
 TOLERANCE = 0.02
+
+# A product that is left out and takes more than this share of the MACs is named.
+WORTH_NAMING = 0.01
 
 PRODUCTS = ("mm", "matmul", "einsum", "conv", "linear", "attention")
 
@@ -38,7 +44,11 @@ class CostError(ValueError):
 class Cost:
     """Parameters and MACs of one image (batch 1). JSON-friendly through ``dataclasses.asdict``.
 
-    ``macs`` is the main figure: torch's count outside the attention plus the closed formula inside it.
+    ``macs`` is the main figure: torch's count outside the attention plus the closed formula inside it. ``at_least``
+    names the operations that may multiply and that no rule knows: with any, ``macs`` is a lower bound. Those inside a
+    closed formula are not among them, because the formula stands for them. ``left_out`` are products of data that are
+    no matrix products and that neither formula nor count includes (elementwise products, interpolation, Fourier
+    transforms), by name, with their estimated MACs relative to ``macs`` where that is more than ``WORTH_NAMING``.
 
     ``attention_formula`` is the closed formula summed over all layers and sequences; None where the model has no
     attention of ours, or the attention has no ``macs`` method and torch's count stands in for it. ``attention_torch``,
@@ -52,6 +62,8 @@ class Cost:
 
     params: int
     macs: int
+    at_least: tuple[str, ...]
+    left_out: dict[str, float]
     attention_formula: int | None
     attention_torch: int | None
     attention_fvcore: int | None
@@ -96,8 +108,7 @@ def survey(model: nn.Module, inputs: Tensor, *, cross_check: bool = False) -> tu
         raise CostError("the model must be on the meta device: build it under `with torch.device('meta')`")
     attentions = _attentions(model)
     try:
-        # nn.MultiheadAttention has a fused kernel for inference that every counter sees as nothing; on the meta device
-        # it keeps off that kernel. Without gradients, so that nothing lives that inference would let go.
+        # Without gradients, so that nothing lives that inference would let go.
         with torch.inference_mode(False), torch.no_grad(), _evaluating(model):
             main, tally = tally_torch(model, inputs, attentions)
     except UserError:
@@ -110,13 +121,17 @@ def survey(model: nn.Module, inputs: Tensor, *, cross_check: bool = False) -> tu
         others, failures = _count_others(model, inputs)
         counts |= others
     formulas = [_formula(call, attentions[call.name]) for call in main.calls]
-    known = [(formula, call.macs) for formula, call in zip(formulas, main.calls, strict=True) if formula is not None]
+    known = [(formula, call) for formula, call in zip(formulas, main.calls, strict=True) if formula is not None]
     formula = sum(stated for stated, _ in known) if known and len(known) == len(formulas) else None
-    macs = main.total + sum(stated - counted for stated, counted in known)
+    macs = main.total + sum(stated - call.macs for stated, call in known)
+    vouched = sum((call.unknown for _, call in known), Counter())
+    left_out = main.left_out - sum((call.left_out for _, call in known), Counter())
     inside = {name: found.attention if found and main.calls else None for name, found in counts.items()}
     cost = Cost(
         params=count_params(model),
         macs=macs,
+        at_least=tuple(sorted(main.unknown - vouched)),
+        left_out={name: n / max(macs, 1) for name, n in left_out.most_common() if n > WORTH_NAMING * macs},
         attention_formula=formula,
         attention_torch=inside["torch"],
         attention_fvcore=inside.get("fvcore"),
@@ -125,20 +140,20 @@ def survey(model: nn.Module, inputs: Tensor, *, cross_check: bool = False) -> tu
         counters={name: found.total if found else None for name, found in counts.items()},
         failures=failures,
         uncounted={name: found.uncounted for name, found in counts.items() if found},
-        disagreements=_disagreements(macs, formula, inside, counts, failures),
+        disagreements=_vouched(vouched) + _disagreements(macs, formula, inside, counts, failures),
     )
     return cost, tally.footprint(resident_bytes(model, inputs))
 
 
 def _attentions(model: nn.Module) -> dict[str, nn.Module]:
-    """The attentions of the contract in a model, by name."""
-    found: dict[str, nn.Module] = {}
+    """The attentions of the contract in a model, by name; one that several layers share is there once."""
+    found: dict[nn.Module, str] = {}
     for name, module in model.named_modules():
         if isinstance(module, XFLayer):
-            found[f"{name}.attn".removeprefix(".")] = module.attn
+            found.setdefault(module.attn, f"{name}.attn".removeprefix("."))
         elif isinstance(module, Alone):
-            found[f"{name}.attention".removeprefix(".")] = module.attention
-    return found
+            found.setdefault(module.attention, f"{name}.attention".removeprefix("."))
+    return {name: attention for attention, name in found.items()}
 
 
 @contextmanager
@@ -154,10 +169,13 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _count_others(model: nn.Module, inputs: Tensor) -> tuple[dict[str, Count | None], dict[str, str]]:
-    """The counts by fvcore and ptflops, None where one fails, and why; of a copy, because tracing leaves its marks."""
+    """The counts by fvcore and ptflops, None where one fails, and why; of a copy, because tracing leaves its marks.
+
+    Neither has a rule for fused attention, so they are shown its parts.
+    """
     counts: dict[str, Count | None] = {"fvcore": None, "ptflops": None}
     failures = {}
-    with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+    with torch.inference_mode(False), torch.enable_grad(), functions.taken_apart(), warnings.catch_warnings():
         # Importing fvcore and tracing warn of deprecated and data-dependent things that do not touch a count.
         warnings.simplefilter("ignore")
         scratch = copy.deepcopy(model).eval()
@@ -173,13 +191,14 @@ def _count_others(model: nn.Module, inputs: Tensor) -> tuple[dict[str, Count | N
 def _formula(call: AttentionCall, attention: nn.Module) -> int | None:
     """The closed formula for all sequences of the call; None if the attention has none.
 
-    A formula that states work where torch counts none is believed, because torch has no rule for elementwise products
-    and pooling; the difference shows among the disagreements.
+    A formula that states work where torch counts none is believed, because elementwise products and pooling are not
+    counted; the difference shows among the disagreements.
     """
     closed_form = getattr(attention, "macs", None)
     if closed_form is None:
         if call.macs == 0:
-            raise CostError(f"attention '{call.name}' has no macs() of its own and torch counts none in it")
+            because = f": no rule knows {', '.join(sorted(call.unknown))}" if call.unknown else ""
+            raise CostError(f"attention '{call.name}' has no macs() of its own and torch counts none in it{because}")
         return None
     try:
         macs = call.sequences * int(closed_form(call.grid))
@@ -192,6 +211,12 @@ def _formula(call: AttentionCall, attention: nn.Module) -> int | None:
             f"attention '{call.name}' states {macs} multiply–accumulates and torch counts {call.macs} in it"
         )
     return macs
+
+
+def _vouched(unknown: Counter[str]) -> tuple[str, ...]:
+    if not unknown:
+        return ()
+    return (f"the attention's closed formula alone stands for {', '.join(sorted(unknown))}, which no rule knows",)
 
 
 def _disagreements(

@@ -1,25 +1,27 @@
 """Three counters of multiply–accumulates (MACs), made to count the same thing on the meta device.
 
-What each calls a number, read in their sources: the rules of torch's ``FlopCounterMode``, which ``static.Tally``
-applies, count FLOPs, two per multiply–accumulate.
+The first, called "torch", sees the operations that torch dispatches, and applies the rules of ``products`` to them:
+those of torch's own ``FlopCounterMode`` differ from version to version.
 fvcore counts one "flop" per multiply–accumulate; its rules for norms, pooling and interpolation estimate elementwise
 work and are left out here. ptflops' ``aten`` back end counts MACs, and one more per element that a bias is added to.
+Neither has a rule for fused attention; ``functions.taken_apart`` shows them its parts.
 
 Each returns a ``Count`` and lists the operations that it met and has no rule for.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
+from xbench.metrics.products import has_rule
 from xbench.metrics.static import Tally, tallying
 
 FVCORE_MAC_RULES = {
@@ -84,35 +86,56 @@ class UncountedOp:
 
 @dataclass(frozen=True)
 class AttentionCall:
-    """One call of an attention with ``sequences`` sequences of tokens on ``grid``, and the MACs counted inside it."""
+    """One call of an attention with ``sequences`` sequences of tokens on ``grid``, and what was counted inside it: its
+    MACs, and ``unknown`` and ``left_out`` as ``Count`` has them."""
 
     name: str
     sequences: int
     grid: tuple[int, int]
     macs: int
+    unknown: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
 class Count:
-    """MACs of the whole model and, of these, inside its attentions; ``calls`` where the counter runs the model."""
+    """MACs of the whole model and, of these, inside its attentions; ``calls`` where the counter runs the model.
+
+    Of torch's count alone: ``unknown``, by name, the calls of operations that may multiply and that no rule knows;
+    ``left_out`` the estimated MACs of products that are no matrix products, which ``total`` leaves out.
+    """
 
     total: int
     attention: int
     uncounted: tuple[UncountedOp, ...]
     calls: tuple[AttentionCall, ...] = ()
+    unknown: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+class _Sums(NamedTuple):
+    macs: int
+    unknown: Counter[str]
+    left_out: Counter[str]
 
 
 def count_torch(model: nn.Module, inputs: Tensor, attentions: dict[str, nn.Module]) -> Count:
-    """Counts by the rules of torch's ``FlopCounterMode``."""
+    """Counts the operations that torch dispatches, by the rules of ``products``."""
     return tally_torch(model, inputs, attentions)[0]
 
 
 def tally_torch(model: nn.Module, inputs: Tensor, attentions: dict[str, nn.Module]) -> tuple[Count, Tally]:
     """The same, and all else that one forward tells on the meta device."""
-    with tallying() as tally, _watch(attentions, lambda: tally.macs) as calls:
-        model(inputs)
-    count = Count(tally.macs, sum(call.macs for call in calls), _without(tally.ops, flop_registry), tuple(calls))
-    return count, tally
+    with tallying() as tally:
+
+        def sums() -> _Sums:
+            return _Sums(tally.macs, tally.unknown.copy(), tally.left_out.copy())
+
+        with _watch(attentions, sums) as calls:
+            model(inputs)
+    uncounted = _without(tally.ops, has_rule)
+    attention = sum(call.macs for call in calls)
+    return Count(tally.macs, attention, uncounted, tuple(calls), tally.unknown, tally.left_out), tally
 
 
 def count_ptflops(model: nn.Module, inputs: Tensor, attentions: dict[str, nn.Module]) -> Count:
@@ -127,9 +150,10 @@ def count_ptflops(model: nn.Module, inputs: Tensor, attentions: dict[str, nn.Mod
     def macs() -> int:
         return int(sum(counter.flop_counts["Global"].values()))
 
-    with _OpsSeen() as ops, counter, _watch(attentions, macs) as calls:
+    with _OpsSeen() as ops, counter, _watch(attentions, lambda: _Sums(macs(), Counter(), Counter())) as calls:
         model(inputs)
-    return Count(macs(), sum(call.macs for call in calls), _without(ops.seen, counter.all_ops), tuple(calls))
+    uncounted = _without(ops.seen, counter.all_ops.__contains__)
+    return Count(macs(), sum(call.macs for call in calls), uncounted, tuple(calls))
 
 
 def count_fvcore(model: nn.Module, inputs: Tensor, attentions: dict[str, nn.Module]) -> Count:
@@ -149,18 +173,20 @@ def count_fvcore(model: nn.Module, inputs: Tensor, attentions: dict[str, nn.Modu
 
 
 @contextmanager
-def _watch(attentions: dict[str, nn.Module], macs: Callable[[], int]) -> Iterator[list[AttentionCall]]:
-    """Collects, for each call of an attention, the rise of ``macs()`` from its entry to its exit."""
+def _watch(attentions: dict[str, nn.Module], sums: Callable[[], _Sums]) -> Iterator[list[AttentionCall]]:
+    """Collects, for each call of an attention, the rise of ``sums()`` from its entry to its exit."""
     calls: list[AttentionCall] = []
-    entered: list[int] = []
+    entered: list[_Sums] = []
 
     def enter(module: nn.Module, args: Any) -> None:
-        entered.append(macs())
+        entered.append(sums())
 
     def leave(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             x, grid = args
-            calls.append(AttentionCall(name, x.shape[0], grid, macs() - entered.pop()))
+            after, before = sums(), entered.pop()
+            unknown, left_out = after.unknown - before.unknown, after.left_out - before.left_out
+            calls.append(AttentionCall(name, x.shape[0], grid, after.macs - before.macs, unknown, left_out))
 
         return hook
 
@@ -182,16 +208,16 @@ class _OpsSeen(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if not func.is_view:
+        if isinstance(func, torch._ops.OpOverload) and not func.is_view:
             entry = self.seen.setdefault(func.overloadpacket, [0, 0])
             entry[0] += 1
             entry[1] += sum(leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
         return out
 
 
-def _without(seen: dict[Any, list[int]], rules: Any) -> tuple[UncountedOp, ...]:
-    """The operations that compute something and are not in ``rules``, the most output elements first."""
-    unknown = [(op, *entry) for op, entry in seen.items() if op not in rules and op.__name__ not in DATA_MOVEMENT]
+def _without(seen: dict[Any, list[int]], ruled: Callable[[Any], bool]) -> tuple[UncountedOp, ...]:
+    """The operations that compute something and have no rule, the most output elements first."""
+    unknown = [(op, *entry) for op, entry in seen.items() if not ruled(op) and op.__name__ not in DATA_MOVEMENT]
     return tuple(UncountedOp(str(op), calls, elements) for op, calls, elements in sorted(unknown, key=_elements))
 
 

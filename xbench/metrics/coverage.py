@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import flop_registry
 
 from xbench.attention import build_attention
 from xbench.errors import UserError
@@ -28,6 +27,7 @@ from xbench.metrics.counters import (
     count_ptflops,
     count_torch,
 )
+from xbench.metrics.products import RULES
 
 WIDTHS = {"embed_dim": 144, "qkv_dim": 96, "num_heads": 4}
 GRIDS = ((16, 16), (32, 32), (64, 64))
@@ -51,6 +51,7 @@ class Coverage:
         without_rule: by counter, the operations it met and has no rule for, the most output elements first.
         seen, moving: shares of the time in operations that a counter has a rule for, and that only move data.
         unseen: the rest, by operation, the largest share first. All shares are of the largest size that it takes.
+        at_least: operations that may multiply and that no rule knows, where torch's count stands in for the formula.
         problem: why there are no figures; empty where there are.
     """
 
@@ -62,6 +63,7 @@ class Coverage:
     seen: float = 0.0
     moving: float = 0.0
     unseen: tuple[tuple[str, float], ...] = ()
+    at_least: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -84,8 +86,10 @@ def coverage(name: str) -> Coverage:
         name: tuple(n.total / f if n and f else None for n, f in zip(own, formulas, strict=True))
         for name, own in counts.items()
     }
-    rules = {name: _without_rule(own) for name, own in counts.items()}
-    return Coverage(name, hasattr(attention, "macs"), formulas, ratios, rules, seen, moving, unseen)
+    without = {name: _without_rule(own) for name, own in counts.items()}
+    has_formula = hasattr(attention, "macs")
+    unknown = {op for count in counts["torch"] if count and not has_formula for op in count.unknown}
+    return Coverage(name, has_formula, formulas, ratios, without, seen, moving, unseen, tuple(sorted(unknown)))
 
 
 class ZeroCostError(ValueError):
@@ -168,8 +172,8 @@ def rules() -> set[str]:
     from ptflops.aten_engine import FlopCounterMode as PtflopsCounterMode
 
     ptflops = PtflopsCounterMode(output_params={"print_params": {}, "serialize_params": {}}).all_ops
-    packets = [packet.__name__ for packet in (*flop_registry, *ptflops)]
-    return {*packets, *(op.removeprefix("aten::") for op in FVCORE_MAC_RULES)}
+    packets = [packet.__name__ for packet in ptflops]
+    return {*RULES, *packets, *(op.removeprefix("aten::") for op in FVCORE_MAC_RULES)}
 
 
 def _is_view(name: str) -> bool:

@@ -1,7 +1,7 @@
 """What one step costs, found by running it on the meta device: operations have shapes there and no data.
 
 One dispatch mode, ``Tally``, sees every operation of the step and keeps three sums: multiply–accumulates (MACs) by the
-rules of torch's ``FlopCounterMode``, the bytes that live at once, and the bytes that the operations read and write.
+rules of ``products``, the bytes that live at once, and the bytes that the operations read and write.
 
 The peak of inference is a lower bound of what eager execution needs: the scratch of kernels (fused attention,
 convolutions that copy to a layout of their own, packed operands) cannot be seen on the meta device, and where kernels
@@ -15,6 +15,7 @@ a norm, a linear layer or an activation), so ``Tally`` remembers the geometry of
 
 import math
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,14 +24,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.backends import cuda  # holds which kernels are allowed, on every device
-from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
+from xbench.metrics.functions import as_on_a_cpu
 from xbench.metrics.memory import resident_bytes
+from xbench.metrics.products import Work, all_dense, has_rule, is_dense, work
+from xbench.metrics.unproductive import own_name, short_name
 
 # Made and not written, so that they move no bytes.
 UNWRITTEN = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
@@ -83,7 +84,7 @@ def predict(
 @contextmanager
 def tallying() -> Iterator["Tally"]:
     """A ``Tally`` of what runs inside, with operations as a CPU has them: fused attention stays fused."""
-    with _as_on_a_cpu(), Tally() as tally:
+    with as_on_a_cpu(), Tally() as tally:
         yield tally
 
 
@@ -95,13 +96,13 @@ class _Known(NamedTuple):
 
     ``outputs``: (shape, strides, dtype) of each tensor that it returns, None for one that it leaves out; None as a
     whole where the operation has to run, because it returns or changes its arguments. ``single``: it returns a tensor,
-    not a tuple. ``elements``: of the tensors that it writes.
+    not a tuple. ``work``: what it multiplies. ``elements``: of the tensors that it writes.
     """
 
     outputs: tuple[Geometry | None, ...] | None
     single: bool
     allocates: bool
-    macs: int
+    work: Work
     traffic: int
     elements: int
 
@@ -112,20 +113,28 @@ _known: dict[Any, _Known] = {}
 class Tally(TorchDispatchMode):
     """Sums over the operations that run inside: MACs, live bytes and their peak, bytes read and written.
 
-    ``ops`` has the operations that do more than return a view: packet → [calls, output elements]. A composite operation
-    that torch's counter has no rule for counts by its parts. Enter it by ``tallying``.
+    ``ops`` has the operations that do more than return a view: packet → [calls, output elements]. ``unknown`` has the
+    calls of those that may multiply and that no rule knows, by name, and ``left_out`` the estimated MACs of products
+    that are no matrix products, which ``macs`` leaves out. A composite operation without a rule counts by its parts.
+    Enter it by ``tallying``.
     """
+
+    supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()
         self.macs = self.live = self.peak = self.traffic = 0
         self.ops: dict[Any, list[int]] = {}
+        self.unknown: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
         self._storages: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def restart(self) -> None:
         """Forgets the sums, and takes what lives now for resident."""
         self.macs = self.live = self.peak = self.traffic = 0
         self.ops.clear()
+        self.unknown.clear()
+        self.left_out.clear()
         self._storages.clear()
 
     def footprint(self, resident: int) -> Footprint:
@@ -133,10 +142,13 @@ class Tally(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if _decomposes(func):
+        if any(hasattr(kind, "__tensor_flatten__") for kind in types):
+            return NotImplemented  # a tensor made of tensors, as a nested one: it comes back with its parts
+        if _decomposes(func) and all_dense(args):  # others have kernels of their own
             with self:
                 return func.decompose(*args, **kwargs)
-        key = (func, _describe(args), _describe(tuple(kwargs.items())))
+        plain = isinstance(func, torch._ops.OpOverload)  # those of higher order have functions among their arguments
+        key = (func, _describe(args), _describe(tuple(kwargs.items()))) if plain else object()
         known = _known.get(key)
         if known is not None and known.outputs is not None:
             outputs = tuple([None if made is None else _empty(*made) for made in known.outputs])
@@ -147,13 +159,17 @@ class Tally(TorchDispatchMode):
                 if len(_known) >= REMEMBERED:
                     _known.clear()
                 known = _known[key] = _look(func, args, kwargs, out)
-        self.macs += known.macs
+        self.macs += known.work.macs
+        if not known.work.known:
+            self.unknown[short_name(func)] += 1
+        if known.work.left_out:
+            self.left_out[short_name(func)] += known.work.left_out
         self.traffic += known.traffic
         if known.allocates:
             # A known output is a tensor of its own; another may be an argument, which lives already.
             self._hold(out, set() if known.outputs is not None else _addresses((args, kwargs)))
         if known.elements:
-            entry = self.ops.setdefault(func.overloadpacket, [0, 0])
+            entry = self.ops.setdefault(getattr(func, "overloadpacket", func), [0, 0])
             entry[0] += 1
             entry[1] += known.elements
         return out
@@ -177,17 +193,17 @@ class Tally(TorchDispatchMode):
 
 @cache
 def _decomposes(func: Any) -> bool:
-    """Whether the operation is a composite that torch's counter has no rule for; under inference mode such arrive."""
+    """Whether the operation is a composite without a rule; under inference mode such arrive."""
+    if not isinstance(func, torch._ops.OpOverload) or has_rule(func):
+        return False
     composite = torch._C.DispatchKey.CompositeImplicitAutograd
-    return func.overloadpacket not in flop_registry and torch._C._dispatch_has_kernel_for_dispatch_key(
-        func.name(), composite
-    )
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), composite)
 
 
 def _describe(value: Any) -> Any:
     """All that the geometry of an output can depend on, hashable. A number counts with its type: 2 is not 2.0."""
     if isinstance(value, Tensor):
-        return value.shape, value.stride(), value.dtype, value.is_meta
+        return (value.shape, value.stride(), value.dtype, value.is_meta) if is_dense(value) else object()
     if isinstance(value, list | tuple):
         return tuple([_describe(element) for element in value])
     return type(value), value
@@ -198,24 +214,23 @@ def _look(func: Any, args: Any, kwargs: dict[str, Any], out: Any) -> _Known:
     given, made = _tensors((args, kwargs)), _tensors(out)
     lived = _addresses((args, kwargs))
     fresh = [tensor for tensor in made if tensor.untyped_storage()._cdata not in lived]
+    schema = getattr(func, "_schema", None)  # operations of higher order have none
     changed = [
         tensor
-        for argument, value in zip(func._schema.arguments, args, strict=False)
+        for argument, value in zip(schema.arguments if schema else (), args, strict=False)
         if argument.alias_info is not None and argument.alias_info.is_write
         for tensor in _tensors(value)
     ]
     outputs = list(out) if isinstance(out, list | tuple) else [out]
     plain = all(output is None or (isinstance(output, Tensor) and output.is_meta) for output in outputs)
-    again = plain and not changed and len(fresh) == len(made)
+    again = plain and schema is not None and not changed and len(fresh) == len(made)
     written = fresh or changed
-    rule = flop_registry.get(func.overloadpacket)
-    name = func.overloadpacket.__name__
     return _Known(
         outputs=tuple(map(_geometry, outputs)) if again else None,
         single=isinstance(out, Tensor),
         allocates=bool(fresh),
-        macs=rule(*args, **kwargs, out_val=out) // 2 if rule else 0,
-        traffic=sum(map(_bytes, (*given, *written))) if written and name not in UNWRITTEN else 0,
+        work=work(func, args, kwargs, out),
+        traffic=sum(map(_bytes, (*given, *written))) if written and own_name(func) not in UNWRITTEN else 0,
         elements=sum(tensor.numel() for tensor in written),
     )
 
@@ -235,55 +250,8 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and is_dense(leaf)]
 
 
 def _addresses(value: Any) -> set[int]:
     return {tensor.untyped_storage()._cdata for tensor in _tensors(value)}
-
-
-@contextmanager
-def _as_on_a_cpu() -> Iterator[None]:
-    """Lets two functions do on the meta device, under a mode, what they do on a CPU without one.
-
-    torch takes ``F.scaled_dot_product_attention`` apart on the meta device, into two products and a softmax with all N²
-    scores. The kernel that a CPU takes has a meta version, a gradient and a rule for counting; so it is called by name,
-    under the conditions that torch has. ``F.linear`` adds its bias in place where the input is not contiguous, but not
-    while a mode watches. A function mode would not do for either: ``nn.MultiheadAttention`` calls them from where no
-    such mode reaches.
-    """
-    attention, linear = F.scaled_dot_product_attention, F.linear
-
-    def fused_attention(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> Tensor:
-        three = (query, key, value)
-        alike = len({tensor.shape[-1] for tensor in three}) == 1 and (
-            enable_gqa or len({tensor.shape[:-2] for tensor in three}) == 1
-        )
-        allowed = cuda.flash_sdp_enabled() or cuda.mem_efficient_sdp_enabled() or cuda.cudnn_sdp_enabled()
-        kernel = allowed and alike and not dropout_p
-        if not kernel or not all(t.is_meta and t.dim() == 4 and t.stride(-1) == 1 for t in three):
-            return attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            attn_mask = attn_mask.to(query.dtype)
-        operation = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        return operation(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)[0]
-
-    def linear_in_place(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        if bias is None or not input.is_meta or input.dim() == 2 or input.is_contiguous():
-            return linear(input, weight, bias)
-        return linear(input, weight).add_(bias)
-
-    F.scaled_dot_product_attention, F.linear = fused_attention, linear_in_place
-    try:
-        yield
-    finally:
-        F.scaled_dot_product_attention, F.linear = attention, linear
