@@ -132,8 +132,22 @@ def build_attention(
     from xbench.adapter import adapt, on_contract
 
     if not on_contract(cls):
-        return adapt(cls, name, widths, options)
+        return _materialised(adapt(cls, name, widths, options), widths["embed_dim"])
     try:
-        return cls(**widths, **options)
+        attention = cls(**widths, **options)
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(f"attention '{name}' cannot be built with {widths | options}: {error}") from error
+    return _materialised(attention, widths["embed_dim"])
+
+
+def _materialised(attention: "nn.Module", embed_dim: int) -> "nn.Module":
+    """The attention, with layers that wait for a first input to know their width (``nn.LazyLinear``) made real."""
+    import torch
+    from torch.nn.parameter import is_lazy
+
+    if any(is_lazy(tensor) for tensor in (*attention.parameters(), *attention.buffers())):
+        attention.eval()
+        with torch.no_grad():
+            attention(torch.zeros(1, 64, embed_dim), (8, 8))
+        attention.train()
+    return attention

@@ -92,6 +92,8 @@ def judge(place: Place, before: Cell | None, now: Cell | None, unlike: Sequence[
         return Finding(place, "INCONCLUSIVE", f"not comparable: {', '.join(unlike)}", old, new)
     if not METRICS[place.metric].exact:
         return None
+    if old.bound or new.bound:
+        return Finding(place, *_bounded(place.metric, old, new), old, new)
     if old != new:
         return Finding(place, "FAIL", f"{METRICS[place.metric].label} changed", old, new)
     # The figure takes an attention's own formula for true. Work that the formula does not know shows in the count.
@@ -100,6 +102,14 @@ def judge(place: Place, before: Cell | None, now: Cell | None, unlike: Sequence[
         reason = f"torch counts {counts[1]:,} where it counted {counts[0]:,}, and the attention's formula is as before"
         return Finding(place, "FAIL", reason, old, new)
     return Finding(place, "PASS", "", old, new)
+
+
+def _bounded(metric: str, old: Estimate, new: Estimate) -> tuple[Verdict, str]:
+    """The verdict where a side is a lower bound: it can be shown to differ from an exact figure, never to equal it."""
+    if old.high < new.low or new.high < old.low:
+        return "FAIL", f"{METRICS[metric].label} changed: a lower bound of one side is beyond the other side"
+    side = "before and now" if old.bound and new.bound else "before" if old.bound else "now"
+    return "INCONCLUSIVE", f"not comparable: {side} a lower bound, because no rule counts all operations that multiply"
 
 
 def accept(findings: Sequence[Finding], intended: Collection[str]) -> list[Finding]:

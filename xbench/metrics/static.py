@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.backends import cuda  # holds which kernels are allowed, on every device
+from torch.backends import cuda, mha  # the first holds which kernels are allowed, on every device
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -83,8 +83,19 @@ def predict(
 @contextmanager
 def tallying() -> Iterator["Tally"]:
     """A ``Tally`` of what runs inside, with operations as a CPU has them: fused attention stays fused."""
-    with _as_on_a_cpu(), Tally() as tally:
+    with _as_on_a_cpu(), _no_fast_path(), Tally() as tally:
         yield tally
+
+
+@contextmanager
+def _no_fast_path() -> Iterator[None]:
+    """Keeps torch's transformer layers from their fused kernels for inference, which no counter sees into."""
+    allowed = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        mha.set_fastpath_enabled(allowed)
 
 
 Geometry = tuple[torch.Size, tuple[int, ...], torch.dtype]

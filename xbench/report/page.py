@@ -19,6 +19,7 @@ from xbench.errors import UserError
 from xbench.process import PROCESS_POLICY
 from xbench.report.answer_groups import group
 from xbench.report.answers import answers, caveats
+from xbench.report.counting import products_left_out
 from xbench.report.meaning_tables import (
     cost_grids,
     crossover_grids,
@@ -156,6 +157,6 @@ def _sections(results: Results) -> list[Section]:
         Section("How near the machine's limits", machine_lines(results), limit_grids(results)),
         Section("How it grows", [GROWTH], exponent_grids(results)),
         Section("Who overtakes whom", [OVERTAKING], crossings),
-        Section("Do the counters agree", [], cost_grids(results, results.conditions), folded=True),
+        Section("Do the counters agree", products_left_out(results), cost_grids(results, results.conditions), folded=True),
     ]
     return [section for section in found if section.grids or section.bars]
