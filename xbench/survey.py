@@ -82,7 +82,7 @@ class Surveyor:
                     return self._uncounted(case, end)
                 self._not_on_paper[code] = end
         try:
-            return _as_survey(self._ask_afresh(case, **asked))
+            return _as_survey(self._ask_afresh(case, cross_check))
         except ArmError as end:
             if end.status == "unsupported":
                 raise
@@ -123,13 +123,14 @@ class Surveyor:
         with self._bench.clock.counting("model"):
             return process.ask(do, **arguments)
 
-    def _ask_afresh(self, case: Case, **arguments: Any) -> Any:
-        """For a survey in truth, by a process of its own."""
+    def _ask_afresh(self, case: Case, cross_check: bool) -> Any:
+        """The answer of ``Worker.survey_in_truth``, by a process of its own."""
         self._bench.observer.doing(case, "counting with real tensors")
         process = self._start(case)
         try:
             with self._bench.clock.counting("model"):
-                return process.ask("survey_in_truth", photos=self._bench.photos, **arguments)
+                asked = {"case": case.flat(), "cross_check": cross_check, "photos": self._bench.photos}
+                return process.ask("survey_in_truth", **asked)
         finally:
             process.stop()
 

@@ -85,8 +85,6 @@ class Worker:
         if asked.batch > 1 or asked.direction == "training":
             try:
                 memory = predict_step(asked, model)
-            except NoPredictionError as error:
-                memory, unknown = None, str(error)
             except Exception as error:
                 memory, unknown = None, f"torch cannot run the step on the meta device: {failure(error)[1]}"
         return {"cost": asdict(cost), "predicted_memory": memory and asdict(memory), "unknown_memory": unknown}
@@ -223,23 +221,17 @@ class Worker:
         return device_facts(self.subject.device)
 
 
-class NoPredictionError(ValueError):
-    """The memory of a step cannot be predicted; the message says why."""
-
-
-def predict_step(case: Case, model: nn.Module) -> Footprint:
+def predict_step(case: Case, model: nn.Module) -> Footprint | None:
     """The predicted memory and traffic of one step of the case's batch; ``model`` is on the meta device.
 
-    Raises:
-        NoPredictionError: training in half precision.
-        NotImplementedError, RuntimeError: torch cannot run the step on the meta device.
+    None for training in half precision: autocast does nothing on the meta device.
     """
     inputs = torch.empty(input_shape(case, case.batch), device="meta", dtype=weights_dtype(case))
     if case.direction == "inference":
         with torch.no_grad():
             return predict(lambda: model(inputs), model, inputs)
     if case.dtype != "fp32":
-        raise NoPredictionError("autocast does nothing on the meta device, where memory is predicted")
+        return None
     model.train().requires_grad_(True)
     try:
         step = training_step(case, model, inputs)

@@ -134,14 +134,14 @@ def survey(model: nn.Module, inputs: Tensor, *, cross_check: bool = False) -> tu
 
 
 def _attentions(model: nn.Module) -> dict[str, nn.Module]:
-    """The attentions of the contract in a model, by name."""
-    found: dict[str, nn.Module] = {}
+    """The attentions of the contract in a model, by name; one that several layers share is there once."""
+    found: dict[nn.Module, str] = {}
     for name, module in model.named_modules():
         if isinstance(module, XFLayer):
-            found[f"{name}.attn".removeprefix(".")] = module.attn
+            found.setdefault(module.attn, f"{name}.attn".removeprefix("."))
         elif isinstance(module, Alone):
-            found[f"{name}.attention".removeprefix(".")] = module.attention
-    return found
+            found.setdefault(module.attention, f"{name}.attention".removeprefix("."))
+    return {name: attention for attention, name in found.items()}
 
 
 @contextmanager

@@ -49,15 +49,16 @@ def build_baseline(
         in_chans: channels of the image.
 
     Raises:
-        UserError: unknown name, or a size that the model cannot be built for.
+        UserError: unknown name, or a size that the model cannot be built for. Of one that it can be built for and not
+            run at, ``check_takes`` tells.
     """
     check_baseline(name)
     size = (img_size, img_size) if isinstance(img_size, int) else img_size
     try:
         return _create(name, size, num_classes=num_classes, in_chans=in_chans)
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+    except (AssertionError, RuntimeError, TypeError, ValueError):
         check_takes(name, size)
-        raise UserError(f"timm model '{name}' cannot be built for images of {_show(size)}: {error}") from error
+        raise
 
 
 def _create(name: str, size: tuple[int, int], **rest: Any) -> "nn.Module":
@@ -98,17 +99,18 @@ def _own_size(name: str) -> tuple[int, int] | None:
     from timm.models import get_pretrained_cfg
 
     config = get_pretrained_cfg(name)
-    return tuple(config.input_size[1:]) if config is not None else None
+    if config is None:
+        return None
+    _, height, width = config.input_size
+    return height, width
 
 
 def _nearest(name: str, img_size: tuple[int, int], end: Literal["below", "above"]) -> tuple[int, int] | None:
     """The nearest size on one side that the model takes, of those whose sides are multiples of 16, or else of 32."""
     for multiple in (16, 32):
         for i in range(TRIED):
-            if end == "above":
-                size = tuple(multiple * (-(-side // multiple) + i) for side in img_size)
-            else:
-                size = tuple(multiple * (side // multiple - i) for side in img_size)
+            height, width = (-(-side // multiple) + i if end == "above" else side // multiple - i for side in img_size)
+            size = multiple * height, multiple * width
             if min(size) > 0 and size != img_size and _takes(name, size):
                 return size
     return None
