@@ -168,8 +168,22 @@ def build_attention(
     words = {key: value for key, value in options.items() if isinstance(value, str) and value in sizes}
     options |= {key: sizes[word] for key, word in words.items()}
     if not on_contract(cls):
-        return adapt(cls, name, widths, options, words)
+        return _materialised(adapt(cls, name, widths, options, words), widths["embed_dim"])
     try:
-        return cls(**widths, **handed_on(options))
+        attention = cls(**widths, **handed_on(options))
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(f"attention '{name}' cannot be built with {widths | options}: {error}") from error
+    return _materialised(attention, widths["embed_dim"])
+
+
+def _materialised(attention: "nn.Module", embed_dim: int) -> "nn.Module":
+    """The attention, with layers that wait for a first input to know their width (``nn.LazyLinear``) made real."""
+    import torch
+    from torch.nn.parameter import is_lazy
+
+    if any(is_lazy(tensor) for tensor in (*attention.parameters(), *attention.buffers())):
+        attention.eval()
+        with torch.no_grad():
+            attention(torch.zeros(1, 64, embed_dim), (8, 8))
+        attention.train()
+    return attention

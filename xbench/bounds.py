@@ -122,8 +122,9 @@ class Attained:
 def attained(results: Results, conditions: Conditions, arm: str) -> Attained | None:
     """Multiply–accumulates per second against the roof.
 
-    None where throughput, limits, multiply–accumulates or traffic are missing, where the control failed, for training,
-    of which no counter counts a step, and for compiled arms: fusion does away with traffic that is counted here.
+    None where throughput, limits, multiply–accumulates or traffic are missing, where the control failed, where the
+    multiply–accumulates are a lower bound, for training, of which no counter counts a step, and for compiled arms:
+    fusion does away with traffic that is counted here.
     """
     if conditions["direction"] != "inference" or results.cases[arm]["mode"] != "eager":
         return None
@@ -131,7 +132,9 @@ def attained(results: Results, conditions: Conditions, arm: str) -> Attained | N
     macs = results.cell(conditions, arm, "macs")
     traffic = _traffic(results, conditions, arm)
     speed = results.samples(conditions, arm, "throughput")
-    if machine is None or macs is None or macs.figure is None or not traffic or not results.trusted(conditions):
+    if machine is None or macs is None or macs.figure is None or macs.figure.bound:
+        return None
+    if not traffic or not results.trusted(conditions):
         return None
     per_image = macs.figure.value
     intensity = per_image * conditions["batch"] / traffic

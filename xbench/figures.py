@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from xbench.counted import exact_figure
 from xbench.metrics import METRICS
 from xbench.records import Record
 from xbench.report.conditions import conditions_line
@@ -25,7 +26,7 @@ class Figure:
 
     Attributes:
         case: as in its records; of a benchmark from elsewhere "arm", "benchmark" and "test" are all that is known.
-        estimate: over launches; exact metrics have no interval but themselves.
+        estimate: over launches; exact metrics have no interval but themselves, or are lower bounds.
         records: that it was made from, oldest first.
     """
 
@@ -79,7 +80,7 @@ def figures(records: Iterable[Record]) -> list[Figure]:
 def _figure(records: list[Record]) -> Figure:
     last = records[-1]
     if is_exact(last.metric):
-        value = Estimate.exact(last.samples[0])
+        value = exact_figure(last)
     else:
         value = estimate({(record.run, record.launch, record.heat): record.samples for record in records})
     return Figure(last.case, last.metric, last.unit, value, records)

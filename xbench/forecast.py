@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xbench.launch import PACE, QUICK_PACE
+from xbench.statistics import Estimate
 from xbench.study import CLAIM_LAUNCHES, Case, Study
 
 BLOCK_SECONDS = 0.02  # as metrics.timing has it, which imports torch
@@ -19,13 +20,13 @@ TRAINING_FACTOR = 3  # a backward pass has twice the products of a forward pass
 
 @dataclass(frozen=True)
 class Expected:
-    """One case: predicted bytes (None where unknown), MACs of an image, seconds of a step, trainings still to do, the
-    seconds of each; or why it cannot be, in ``reason``; ``held`` where it is measured already.
+    """One case: predicted bytes and MACs of an image (None where unknown), seconds of a step, trainings still to do,
+    the seconds of each; or why it cannot be, in ``reason``; ``held`` where it is measured already.
     """
 
     case: Case
     memory_bytes: int | None = 0
-    macs: int = 0
+    macs: Estimate | None = None
     seconds: float = 0.0
     trainings: int = 0
     training_seconds: float = 0.0

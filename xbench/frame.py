@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from xbench.axes import show_img_size
 from xbench.bounds import ATTENTION, ceiling, shares
+from xbench.counted import unknown_operations
 from xbench.metrics import METRICS
 from xbench.statistics import Estimate
 from xbench.sweeps import Conditions, tokens_of
@@ -20,7 +21,8 @@ def tidy_frame(results: "Results") -> "pd.DataFrame":
     Columns: arm, mode, res (None at level "op"), tokens (None at the others), n_tokens (N, of stage 3 where there is
     an image), level, direction, the other conditions, metric, unit, value, low, high, launches, ratio, ratio_low,
     ratio_high (against the reference arm), difference, difference_low, difference_high (of accuracy, in points; its
-    launches are seeds), trusted (False where the control failed), status, reason, unverified.
+    launches are seeds), trusted (False where the control failed), status, reason, unverified, at_least (operations that
+    multiply and that no rule counts: the value is a lower bound, and high infinite).
 
     Where the time by component was measured, the metric "attention_share" is the attention's share of it, and "ceiling"
     how many times as fast the model would be without its attention.
@@ -51,12 +53,13 @@ def tidy_frame(results: "Results") -> "pd.DataFrame":
                         "status": cell.status,
                         "reason": cell.reason,
                         "unverified": unverified,
+                        "at_least": ", ".join(unknown_operations(cell.detail) if figure else []),
                     }
                 )
             for metric, unit, figure in _of_attention(results, conditions, arm):
                 compared = ("ratio", "difference")
                 none = {f"{what}{end}": None for what in compared for end in ("", "_low", "_high")}
-                fine = {"trusted": True, "status": "ok", "reason": "", "unverified": unverified}
+                fine = {"trusted": True, "status": "ok", "reason": "", "unverified": unverified, "at_least": ""}
                 rows.append({**start, "metric": metric, **_figure(unit, figure), **none, **fine})
     return pd.DataFrame(rows)
 

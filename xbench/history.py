@@ -161,7 +161,8 @@ def _exact_changes(series: Series) -> list[Change]:
     for at in range(1, len(series.points)):
         left, right = series.points[at - 1], series.points[at]
         before, after = (point.estimate.value if point.estimate else None for point in (left, right))
-        if left.status != right.status or (is_exact(series.metric) and before != after):
+        # Of exact figures the estimates, because a figure that becomes a lower bound has changed.
+        if left.status != right.status or (is_exact(series.metric) and left.estimate != right.estimate):
             found.append(Change(series, at, before, after, p=0.0, beside=_beside(left, right)))
     return found
 

@@ -23,11 +23,15 @@ from xbench.sweeps import Conditions, tokens_of
 # Of fewer arms the interval of a rank correlation is nearly all there is.
 LEAST_ARMS = 8
 RESAMPLES = 9999
+BOUNDED = "a bound, because no rule counts some of the multiply–accumulates"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A quantity with its 95 % interval, NaN where none is known, and what else is to be known of it."""
+    """A quantity with its 95 % interval, NaN where none is known, and what else is to be known of it.
+
+    An end that is infinite, or of a ratio 0, is that of a bound.
+    """
 
     value: float
     low: float
@@ -91,7 +95,7 @@ def _at(trial: AnyTrial, results: Results, conditions: Conditions) -> Measured |
     else:
         assert isinstance(trial, RankCorrelationTrial)
         return _rank_correlation(trial, results, conditions)
-    return Measured(found.value, found.low, found.high) if found else None
+    return Measured(found.value, found.low, found.high, BOUNDED if found.bound else "") if found else None
 
 
 def _exponent(trial: ExponentTrial, results: Results) -> Measured | None:
@@ -102,6 +106,8 @@ def _exponent(trial: ExponentTrial, results: Results) -> Measured | None:
         if trial.metric == "macs":
             # Exact, and linear only where N outgrows what does not depend on it.
             cells = [(tokens_of(place), results.cell(place, arm, "macs")) for place in sweep.conditions]
+            if any(cell.figure.bound for _, cell in cells if cell and cell.figure):
+                raise UnfitError(f"the multiply–accumulates of {arm} are a lower bound, which has no exponent")
             known = [(math.log(n), math.log(cell.figure.value)) for n, cell in cells if cell and cell.figure]
             slopes = [(y - left_y) / (x - left_x) for (left_x, left_y), (x, y) in pairwise(known)]
             if slopes:
@@ -116,20 +122,23 @@ def _exponent(trial: ExponentTrial, results: Results) -> Measured | None:
 
 
 def _rank_correlation(trial: RankCorrelationTrial, results: Results, conditions: Conditions) -> Measured | None:
-    pairs = []
+    pairs, bounded = [], []
     for arm in results.arms:
         if results.cases[arm]["attn"] is None or results.cases[arm]["mode"] != "eager":
             continue
         cells = [results.cell(conditions, arm, name) for name in trial.metrics]
-        values = [cell.figure.value for cell in cells if cell and cell.figure]
-        if len(values) == 2:
-            pairs.append([_cost(name, value) for name, value in zip(trial.metrics, values, strict=True)])
+        figures = [cell.figure for cell in cells if cell and cell.figure]
+        if any(figure.bound for figure in figures):
+            bounded.append(arm)
+        elif len(figures) == 2:
+            pairs.append([_cost(name, one.value) for name, one in zip(trial.metrics, figures, strict=True)])
     if not pairs:
         return None
     if len(pairs) < LEAST_ARMS:
         raise UnfitError(f"only {len(pairs)} attentions, a rank correlation needs {LEAST_ARMS}", len(pairs))
     value, low, high, chance = rank_correlation(*np.array(pairs).T)
-    return Measured(value, low, high, f"{len(pairs)} attentions; by chance: p = {chance:.2g}")
+    without = f", without {', '.join(bounded)}, of which a lower bound is all that is known" if bounded else ""
+    return Measured(value, low, high, f"{len(pairs)} attentions{without}; by chance: p = {chance:.2g}")
 
 
 def _cost(metric: str, value: float) -> float:

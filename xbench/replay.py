@@ -191,12 +191,14 @@ def judge(trial: AnyTrial, found: Measured) -> tuple[Outcome, str]:
     if not trial.decides:
         return "for comparison", ""
     low, high = trial.accepted
-    if not math.isfinite(found.low + found.high):
+    if math.isnan(found.low + found.high):
         return "not testable here", "a single launch has no interval; --run measures more"
     if low <= found.low and found.high <= high:
         return "reproduced", ""
     if found.high < low or found.low > high:
         return "not reproduced", _how_far(trial, found)
+    if math.isinf(found.high) or found.high == found.value:
+        return "not testable here", "only a bound is known, and what is accepted reaches across it"
     return "not testable here", "too uncertain: the interval reaches across the edge of what is accepted"
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from xbench.counted import exact_figure
 from xbench.metrics import MEMORY, METRICS
 from xbench.proportions import paired_points, percent_over_seeds
 from xbench.records import Record
@@ -31,7 +32,8 @@ EXPLANATIONS = ("breakdown", "limits", "stock_latency")
 class Cell:
     """One metric of one arm under one set of conditions.
 
-    ``figure`` is None where nothing was measured; for exact metrics its three numbers are the same.
+    ``figure`` is None where nothing was measured; for exact metrics its three numbers are the same, or it is a lower
+    bound (see ``xbench.counted``).
     ``reason`` is set when the status is not "ok", also when earlier launches left a figure.
     """
 
@@ -125,7 +127,7 @@ class Results:
         if METRICS[metric].how == "trained":
             return self._trained_cell(metric, records)
         if ok and METRICS[metric].exact:
-            figure = Estimate.exact(ok[-1].samples[0])
+            figure = exact_figure(ok[-1])
         elif ok:
             figure = estimate(_by_heat(ok))
         last = records[-1]
@@ -174,7 +176,7 @@ class Results:
         # Largest batches under different limits do not compare.
         if of[-1].detail.get("limit") != against[-1].detail.get("limit"):
             return None
-        return Estimate.exact(of[-1].samples[0] / against[-1].samples[0])
+        return exact_figure(of[-1]).over(exact_figure(against[-1]))
 
     def _timed_ratio(self, conditions: Conditions, arm: str, metric: str, to: str) -> Estimate | None:
         of, against, reference = (self.samples(conditions, label, metric) for label in (arm, to, self.against))
@@ -246,14 +248,14 @@ class Results:
     @property
     def failures(self) -> list[tuple[dict[str, Any], str, Cell]]:
         """Cells without an ok status: (conditions, arm, cell), one per arm and conditions."""
-        found = []
-        for conditions in self.conditions:
-            for arm in self.arms:
-                cells = (self.cell(conditions, arm, metric) for metric in self._occurring)
-                failed = next((cell for cell in cells if cell and cell.status != "ok"), None)
-                if failed:
-                    found.append((conditions, arm, failed))
-        return found
+        places = [(conditions, arm) for conditions in self.conditions for arm in self.arms]
+        return [(*place, cell) for place in places if (cell := self.failure(*place))]
+
+    def failure(self, conditions: Conditions, arm: str) -> Cell | None:
+        """The cell that tells best what failed there: of a run before of a sheet of paper, which stops no run."""
+        cells = [cell for metric in self._occurring if (cell := self.cell(conditions, arm, metric))]
+        failed = [cell for cell in cells if cell.status != "ok"]
+        return min(failed, key=lambda cell: METRICS[cell.metric].how == "static", default=None)
 
     @property
     def frame(self) -> "pd.DataFrame":

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from xbench.book import Book
+from xbench.counted import count
 from xbench.crew import Bench, Crew
 from xbench.data.photos import photo_paths
 from xbench.forecast import Expected, step_seconds
@@ -23,7 +24,7 @@ from xbench.records import Ledger, Record
 from xbench.results import Results
 from xbench.statistics import EFFECT, Estimate
 from xbench.study import LOOK_LAUNCHES, Case, Study
-from xbench.survey import Surveyor
+from xbench.survey import Survey, Surveyor
 from xbench.trained import Trainings
 from xbench.watch import Clock, Limits, Observer, Progress, Silent
 
@@ -113,17 +114,17 @@ class Runner:
     def _expect(self, surveyor: Surveyor, case: Case, limits: dict[tuple[str, int], dict[str, Any]]) -> Expected:
         """The forecast of a case. ``limits`` are those of the machine by dtype and threads, and are added to."""
 
-        def seconds(step: Case, found: dict[str, Any]) -> float:
+        def seconds(step: Case, found: Survey) -> float:
             key = (step.dtype, step.threads)
             limits[key] = limits.get(key) or surveyor.limits(step)
-            memory = found["predicted_memory"]
-            return step_seconds(step, found["cost"]["macs"], memory["traffic"] if memory else 0, limits[key])
+            traffic = found.memory["traffic"] if found.memory else 0
+            return step_seconds(step, found.cost["macs"] if found.cost else 0, traffic, limits[key])
 
         found = surveyor.survey(case)
-        memory = found["predicted_memory"]
         if self.study.executes:
-            surveyor.check_fits(case, memory)
-        cost = (memory["total"] if memory else None, found["cost"]["macs"], seconds(case, found))
+            surveyor.check_fits(case, found.memory)
+        macs = count(found.cost["macs"], found.cost) if found.cost else None
+        cost = (found.memory["total"] if found.memory else None, macs, seconds(case, found))
         trainings = len(self.book.missing_seeds(case))
         if not trainings:
             return Expected(case, *cost)
@@ -170,8 +171,8 @@ class Runner:
                 found = surveyor.survey(case, cross_check=True)
                 records += self._static_records(case, found)
                 if self.study.executes:
-                    surveyor.check_fits(case, found["predicted_memory"])
-                predicted = (found["predicted_memory"] or {"total": 0})["total"]
+                    surveyor.check_fits(case, found.memory)
+                predicted = found.memory["total"] if found.memory else 0
                 group.process_bytes.setdefault(case.arm.label, process_bytes(predicted))
             except ArmError as end:
                 ended.append((case, end))
@@ -180,12 +181,21 @@ class Runner:
             group.leave(case)
             self.book.end(case, why)
 
-    def _static_records(self, case: Case, found: dict[str, Any]) -> Iterator[Record]:
-        cost, memory = found["cost"], found["predicted_memory"] or {}
-        values = {"params": cost["params"], "macs": cost["macs"], "predicted_memory": memory.get("total", 0) / 2**20}
+    def _static_records(self, case: Case, found: Survey) -> Iterator[Record]:
+        """What is known on paper, and for what is not the reason."""
+        cost, memory = found.cost or {}, found.memory or {}
+        values = {
+            "params": found.params,
+            "macs": cost.get("macs"),
+            "predicted_memory": memory["total"] / 2**20 if memory else None,
+        }
         details = {"params": {}, "macs": {**cost, **memory}, "predicted_memory": memory}
         for name in self.book.missing(case, ["static"]):
-            yield self.book.record(case, name, [values[name]], details[name])
+            value = values[name]
+            if value is None:
+                yield self.book.ended(self.book.record(case, name, []), found.missing[name])
+            else:
+                yield self.book.record(case, name, [value], details[name])
 
     # Exact figures
 

@@ -41,6 +41,20 @@ class Estimate:
         """A figure that repeats to the last digit."""
         return cls(value, value, value, launches=1)
 
+    @classmethod
+    def at_least(cls, value: float) -> "Estimate":
+        """A lower bound: how much more it is nobody knows."""
+        return cls(value, value, math.inf, launches=1)
+
+    @property
+    def bound(self) -> Literal["", "≥", "≤"]:
+        """How it reads where one end alone is known: "≥" of a lower bound, "≤" of an upper bound on a ratio."""
+        if not 0 < self.value < math.inf:
+            return ""
+        if (self.low, self.high) == (self.value, math.inf):
+            return "≥"
+        return "≤" if (self.low, self.high) == (0.0, self.value) else ""
+
     @property
     def half_width(self) -> float:
         """Half the interval, relative to the value; infinite when unknown."""
@@ -51,6 +65,11 @@ class Estimate:
         """The ratio the other way round."""
         median = (1 / self.median[1], 1 / self.median[0]) if self.median else None
         return Estimate(1 / self.value, 1 / self.high, 1 / self.low, self.launches, median)
+
+    def over(self, other: "Estimate") -> "Estimate | None":
+        """The ratio of two figures that are exact or lower bounds; None where nothing is known of it."""
+        low, high = self.low / other.high, self.high / other.low
+        return None if (low, high) == (0.0, math.inf) else Estimate(self.value / other.value, low, high, launches=1)
 
     def times(self, factor: float) -> "Estimate":
         """The quantity in another unit; ``factor`` is above 0."""

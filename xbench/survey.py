@@ -1,14 +1,40 @@
 """Everything that is known of a case on paper, before any time is spent: parameters, MACs, memory, whether it can be.
 
-One worker surveys all cases that share their code, on the meta device, where a tensor has a shape and no data.
+One worker surveys all cases that share their code, on the meta device, where a tensor has a shape and no data. What
+does not run there is counted with real tensors, and what cannot be counted at all is measured all the same.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from xbench.checkout import Checkout
 from xbench.crew import Bench
 from xbench.process import ArmError, ArmProcess
 from xbench.study import Case
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a case without measuring it.
+
+    Attributes:
+        params: the number of parameters.
+        cost: ``metrics.cost.Cost`` of one image as a dictionary; None where it could not be counted.
+        memory: ``metrics.static.Footprint`` of a step as a dictionary; None where it could not be predicted.
+        missing: by metric, why there is no figure.
+    """
+
+    params: int
+    cost: dict[str, Any] | None
+    memory: dict[str, int] | None
+    missing: dict[str, ArmError]
+
+
+def _as_survey(answer: dict[str, Any]) -> Survey:
+    """A worker's answer; one of an older checkout does not say why it predicts no memory."""
+    cost, memory = answer["cost"], answer["predicted_memory"]
+    why = ArmError("unsupported", answer.get("unknown_memory") or "memory cannot be predicted for it")
+    return Survey(cost["params"], cost, memory, {} if memory else {"predicted_memory": why})
 
 
 class Surveyor:
@@ -18,6 +44,7 @@ class Surveyor:
         self._bench = bench
         self._processes: dict[Checkout | None, ArmProcess] = {}
         self._refused: dict[Any, ArmError] = {}
+        self._not_on_paper: dict[Any, ArmError] = {}
 
     def vouch(self, case: Case) -> None:
         """Checks the attention of the case, once, and notes what is to be known of it in the book.
@@ -37,13 +64,40 @@ class Surveyor:
             raise
         self._bench.observer.noted(case, notes[code])
 
-    def survey(self, case: Case, *, cross_check: bool = False) -> dict[str, Any]:
-        """The answer of ``Worker.survey``.
+    def survey(self, case: Case, *, cross_check: bool = False) -> Survey:
+        """What is known of the case on paper; with real tensors, where it does not run on the meta device.
 
         Raises:
-            ArmError: the case is impossible, or cannot be counted.
+            ArmError: the case is impossible: it cannot be built, or refuses what it is given.
         """
-        return self._ask(case, "counting on paper", "survey", case=case.request(), cross_check=cross_check)
+        asked = {"case": case.request(), "cross_check": cross_check}
+        code = case.arm.baseline, case.arm.code
+        if code not in self._not_on_paper:
+            try:
+                return _as_survey(self._ask(case, "counting on paper", "survey", **asked))
+            except ArmError as end:
+                if end.status == "unsupported":
+                    raise
+                if end.status == "timeout":
+                    return self._uncounted(case, end)
+                self._not_on_paper[code] = end
+        try:
+            return _as_survey(self._ask_afresh(case, cross_check))
+        except ArmError as end:
+            if end.status == "unsupported":
+                raise
+            on_paper = self._not_on_paper[code]
+            before = "" if on_paper.reason == end.reason else f"; on paper, {on_paper.reason}"
+            return self._uncounted(case, ArmError(end.status, end.reason + before))
+
+    def _uncounted(self, case: Case, why: ArmError) -> Survey:
+        """Parameters alone, which need no run."""
+        try:
+            params = self._ask(case, "counting parameters", "params", case=case.request())
+        except ArmError as end:
+            # A worker of an older checkout cannot be asked.
+            raise end if end.status == "unsupported" else why from end
+        return Survey(params, None, None, {"macs": why, "predicted_memory": why})
 
     def check_fits(self, case: Case, memory: dict[str, int] | None) -> None:
         """Refuses to run what needs more memory than there is: of eager inference the prediction is a lower bound.
@@ -65,11 +119,24 @@ class Surveyor:
         self._bench.observer.doing(case, doing)
         process = self._processes.get(case.arm.checkout)
         if process is None or not process.alive:
-            with self._bench.clock.counting("start"):
-                process = ArmProcess(case, self._bench.memory_limit, self._bench.turn_seconds)
-            self._processes[case.arm.checkout] = process
+            process = self._processes[case.arm.checkout] = self._start(case)
         with self._bench.clock.counting("model"):
             return process.ask(do, **arguments)
+
+    def _ask_afresh(self, case: Case, cross_check: bool) -> Any:
+        """The answer of ``Worker.survey_in_truth``, by a process of its own."""
+        self._bench.observer.doing(case, "counting with real tensors")
+        process = self._start(case)
+        try:
+            with self._bench.clock.counting("model"):
+                asked = {"case": case.request(), "cross_check": cross_check, "photos": self._bench.photos_of(case)}
+                return process.ask("survey_in_truth", **asked)
+        finally:
+            process.stop()
+
+    def _start(self, case: Case) -> ArmProcess:
+        with self._bench.clock.counting("start"):
+            return ArmProcess(case, self._bench.memory_limit, self._bench.turn_seconds)
 
     def __enter__(self) -> "Surveyor":
         return self

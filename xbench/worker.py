@@ -16,12 +16,14 @@ from torch import nn
 
 from xbench.child import begin, failure, is_oom, limit_memory, rest, status_bytes
 from xbench.conformance import QUICK_CHECKS, Candidate, verify
+from xbench.errors import UserError
 from xbench.metrics import timing
 from xbench.metrics.breakdown import breakdown
-from xbench.metrics.cost import Cost, CostError, survey
+from xbench.metrics.cost import Cost, CostError, count_params, survey
 from xbench.metrics.limits import machine_limits
 from xbench.metrics.memory import largest_batch, peak_memory
 from xbench.metrics.static import Footprint, predict
+from xbench.models.baselines import check_takes
 from xbench.models.sizes import SIZES
 from xbench.study import Case
 from xbench.subject import (
@@ -42,7 +44,7 @@ HEADROOM = 1.25  # of the limit, for the search of the largest batch
 class Worker:
     """Answers requests. Each public method is one; its result must be JSON.
 
-    ``vouch``, ``survey`` and ``limits`` need no ``build`` before them.
+    ``vouch``, ``survey``, ``survey_in_truth``, ``params`` and ``limits`` need no ``build`` before them.
     """
 
     subject: Subject
@@ -68,20 +70,59 @@ class Worker:
         return {key: text for key, text in (("unverified", why), ("adapted", candidate.mapping)) if text}
 
     def survey(self, case: dict[str, Any], cross_check: bool) -> dict[str, Any]:
-        """The cost of one image, and the predicted memory and traffic of one step of the case's batch."""
+        """The cost of one image, and the predicted memory and traffic of one step of the case's batch, or why not."""
         asked = Case.from_flat(case)
         check_possible(asked)
-        model = self._model_on_paper(asked)
-        image = torch.empty(input_shape(asked, 1), device="meta", dtype=weights_dtype(asked))
-        key = (id(model), image.shape, cross_check)  # cases that differ in batch, threads or direction cost the same
-        if key not in self._costs:
-            self._costs[key] = survey(model, image, cross_check=cross_check)
-        cost, footprint = self._costs[key]
-        if asked.batch == 1 and asked.direction == "inference":
-            memory: Footprint | None = footprint
-        else:
-            memory = predict_step(asked, model)
-        return {"cost": asdict(cost), "predicted_memory": memory and asdict(memory)}
+        try:
+            model = self._model_on_paper(asked)
+            image = torch.empty(input_shape(asked, 1), device="meta", dtype=weights_dtype(asked))
+            # Cases that differ in batch, threads or direction cost the same.
+            key = (id(model), image.shape, cross_check)
+            if key not in self._costs:
+                self._costs[key] = survey(model, image, cross_check=cross_check)
+            cost, footprint = self._costs[key]
+        except Exception:
+            if asked.arm.baseline:
+                check_takes(asked.arm.baseline, asked.img_size or (0, 0))
+            raise
+        memory: Footprint | None = footprint
+        unknown = ""
+        if asked.batch > 1 or asked.direction == "training":
+            try:
+                memory = predict_step(asked, model)
+            except Exception as error:
+                memory, unknown = None, f"torch cannot run the step on the meta device: {failure(error)[1]}"
+        return {"cost": asdict(cost), "predicted_memory": memory and asdict(memory), "unknown_memory": unknown}
+
+    def survey_in_truth(self, case: dict[str, Any], cross_check: bool, photos: list[str]) -> dict[str, Any]:
+        """The same of what cannot run on the meta device, with real tensors: in fp32, on the CPU, of one image.
+
+        For a process of its own, because a module may keep tensors of an attempt on the meta device.
+        """
+        asked = Case.from_flat(case)
+        check_possible(asked)
+        arm = replace(asked.arm, mode="eager")
+        alone = replace(asked, arm=arm, batch=1, dtype="fp32", device="cpu", direction="inference")
+        subject = Subject(alone, [Path(photo) for photo in photos])
+        cost, footprint = survey(subject.model, subject.inputs, cross_check=cross_check)
+        same = (asked.batch, asked.dtype, asked.direction) == (1, "fp32", "inference")
+        unknown = "the model does not run on the meta device, where memory is predicted"
+        return {
+            "cost": asdict(cost),
+            "predicted_memory": asdict(footprint) if same else None,
+            "unknown_memory": "" if same else unknown,
+        }
+
+    def params(self, case: dict[str, Any]) -> int:
+        """The number of parameters, of a model that cannot be counted otherwise."""
+        asked = Case.from_flat(case)
+        check_possible(asked)
+        try:
+            return count_params(self._model_on_paper(asked))
+        except UserError:
+            raise
+        except Exception:
+            return count_params(build(asked))
 
     def _model_on_paper(self, case: Case) -> nn.Module:
         """On the meta device. What differs in size only shares a model, but for timm's, which may fix their input."""
@@ -224,7 +265,8 @@ def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"result": method(**request)}
     except (InvalidOutputError, CostError) as error:
-        return {"status": "crash", "reason": str(error)}
+        out_of_memory = isinstance(error.__cause__, Exception) and is_oom(error.__cause__)
+        return {"status": "oom" if out_of_memory else "crash", "reason": str(error)}
     except Exception as error:
         status, reason = failure(error)
         return {"status": status, "reason": reason}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from xbench.errors import UserError
-from xbench.models.baselines import BASELINES, build_baseline
+from xbench.models.baselines import BASELINES, build_baseline, check_takes
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,29 @@ def test_only_names_of_the_registry(name):
         build_baseline(name, img_size=256)
 
 
-def test_size_that_a_model_cannot_be_built_for():
-    with pytest.raises(UserError, match=r"xcit_nano_12_p16_224.*250×250.*patch_size"):
+# By what timm's own code asserts: levit's biases fit multiples of 16, botnet's position embedding multiples of 32.
+@pytest.mark.parametrize(
+    ("name", "size", "takes"),
+    [
+        ("levit_128s", 100, "takes 96×96 and 112×112"),
+        ("botnet26t_256", 250, "takes 224×224 and 256×256"),
+        ("efficientformer_l1", 250, "takes 224×224"),
+        ("maxvit_nano_rw_256", 100, "takes 96×96 and 128×128"),
+        ("xcit_nano_12_p16_224", 250, "takes 240×240 and 256×256"),
+    ],
+)
+def test_a_size_that_a_model_cannot_take_is_refused_with_those_it_takes(name, size, takes):
+    made_for = name.rpartition("_")[2] if name.endswith(("224", "256")) else "224"
+    with pytest.raises(UserError) as refusal:
+        check_takes(name, (size, size))
+    assert str(refusal.value) == (
+        f"timm model '{name}' cannot take images of {size}×{size}: it is made for {made_for}×{made_for}, "
+        f"and of the sizes near it that were tried {takes}."
+    )
+
+
+def test_a_size_that_a_model_takes_and_one_that_it_cannot_even_be_built_for():
+    check_takes("mobilevit_s", (100, 250))
+    check_takes("vit_tiny_patch16_224", (100, 100))
+    with pytest.raises(UserError, match=r"'xcit_nano_12_p16_224' cannot take images of 250×250"):
         build_baseline("xcit_nano_12_p16_224", img_size=250)

@@ -25,18 +25,29 @@ FORMULA_TOLERANCE = 0.02
 EXPONENT_TOLERANCE = 0.15
 
 
-def on_meta(candidate: Candidate, grid: Grid) -> tuple[Alone, Tensor]:
-    """The attention at real widths, where what acts on single elements is a small share, and one sequence for it."""
-    with torch.device("meta"):
-        widths = {**WIDTHS, "num_heads": candidate.widths["num_heads"]}
-        return Alone(candidate.build(widths=widths), grid), torch.empty(1, grid[0] * grid[1], widths["embed_dim"])
+def at_real_widths(candidate: Candidate, grid: Grid, device: str = "meta") -> tuple[Alone, Tensor]:
+    """The attention where what acts on single elements is a small share, and one sequence for it."""
+    with torch.device(device):
+        widths = real_widths(candidate)
+        return Alone(candidate.build(widths=widths), grid), torch.zeros(1, grid[0] * grid[1], widths["embed_dim"])
+
+
+def real_widths(candidate: Candidate) -> dict[str, int]:
+    """Those of a model, with the heads of the candidate."""
+    return {**WIDTHS, "num_heads": candidate.widths["num_heads"]}
 
 
 def counted(candidate: Candidate, grid: Grid) -> Count:
-    """What is counted in one sequence."""
-    model, x = on_meta(candidate, grid)
+    """What is counted in one sequence, with real tensors where the attention does not run without."""
     with torch.inference_mode(False), torch.no_grad():
-        return count_torch(model, x, {})
+        try:
+            model, x = at_real_widths(candidate, grid)
+            return count_torch(model, x, {})
+        except UserError:
+            raise
+        except Exception:
+            model, x = at_real_widths(candidate, grid, "cpu")
+            return count_torch(model, x, {})
 
 
 @check("cost formula")
@@ -51,7 +62,7 @@ def cost_formula(candidate: Candidate) -> str:
         except UserError:
             continue
         unruled = f"; no rule knows {', '.join(sorted(count.unknown))}" if count.unknown else ""
-        formula = getattr(on_meta(candidate, grid)[0].attention, "macs", None)
+        formula = getattr(candidate.build(widths=real_widths(candidate)), "macs", None)
         if formula is None:
             require(count.total > 0, f"has no macs(grid) of its own and torch's counter sees no cost in it{unruled}")
             stands_in = "is a lower bound of it" if unruled else "stands in for it"

@@ -44,4 +44,6 @@ def _measure(figure: Figure) -> tuple[str, float]:
     one = seconds(figure.unit, 1.0)
     if one is not None:
         return "latency" if figure.metric in ("latency", FOREIGN_TIME) else f"{name}-ns", one * NANO
-    return f"{name}-{PLAIN[figure.unit]}" if figure.unit in PLAIN else name, 1.0
+    # A lower bound has a measure of its own, so that no threshold takes it for the figure.
+    bound = "-at-least" if figure.estimate.bound else ""
+    return f"{name}-{PLAIN[figure.unit]}" if figure.unit in PLAIN else name + bound, 1.0

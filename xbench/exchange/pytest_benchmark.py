@@ -43,7 +43,8 @@ def to_pytest_benchmark(figures: Sequence[Figure]) -> dict[str, Any]:
     exact: dict[str, dict[str, float]] = {}
     for figure in figures:
         if figure not in timed:
-            exact.setdefault(figure.name, {})[f"{figure.metric} [{figure.unit}]"] = figure.estimate.value
+            bound = ", at least" if figure.estimate.bound else ""
+            exact.setdefault(figure.name, {})[f"{figure.metric} [{figure.unit}]{bound}"] = figure.estimate.value
     return {
         "machine_info": _machine_info(last) if last else {},
         "commit_info": _commit_info(last) if last else {},

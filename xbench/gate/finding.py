@@ -97,12 +97,16 @@ def judge(place: Place, before: Cell | None, now: Cell | None, unlike: Sequence[
 def _judge_exact(place: Place, before: Cell, now: Cell, unlike: Sequence[str]) -> Finding:
     """By equality, of figures that both sides have."""
     old, new = before.figure, now.figure
+    assert old is not None
+    assert new is not None
     # How many images fit into one memory says nothing of how many fit into another, also where the numbers agree.
     limits = [cell.detail.get("limit") for cell in (before, now)]
     if limits[0] != limits[1]:
         return _not_comparable(place, before, now, unlike or [f"the limit was {limits[0]}, is {limits[1]}"])
     if old != new and unlike:
         return _not_comparable(place, before, now, unlike)
+    if old.bound or new.bound:
+        return Finding(place, *_bounded(place.metric, old, new), old, new)
     if old != new:
         return Finding(place, "FAIL", f"{METRICS[place.metric].label} changed", old, new)
     # The figure takes an attention's own formula for true. Work that the formula does not know shows in the count.
@@ -126,6 +130,14 @@ def _not_comparable(place: Place, before: Cell, now: Cell, unlike: Sequence[str]
 def _torch_count(cell: Cell) -> float | None:
     """What torch's counter found beside the figure; None where it did not run, failed, or counts nothing such."""
     return (cell.detail.get("counters") or {}).get("torch")
+
+
+def _bounded(metric: str, old: Estimate, new: Estimate) -> tuple[Verdict, str]:
+    """The verdict where a side is a lower bound: it can be shown to differ from an exact figure, never to equal it."""
+    if old.high < new.low or new.high < old.low:
+        return "FAIL", f"{METRICS[metric].label} changed: a lower bound of one side is beyond the other side"
+    side = "before and now" if old.bound and new.bound else "before" if old.bound else "now"
+    return "INCONCLUSIVE", f"not comparable: {side} a lower bound, because no rule counts all operations that multiply"
 
 
 def accept(findings: Sequence[Finding], intended: Collection[str]) -> list[Finding]:

@@ -7,7 +7,8 @@ operations it met and has no rule for (see ``counters``). MACs are those of matr
 and of whatever else a closed formula includes; norms, activations, softmax and additions are not. An operation that may
 multiply and that no rule knows makes the figure "at least".
 
-Everything happens on the meta device, in evaluation mode: no tensor is ever allocated.
+Everything happens in evaluation mode, and on the meta device, where no tensor is ever allocated, but for models that
+need real ones.
 """
 
 import copy
@@ -81,17 +82,18 @@ def count_params(model: nn.Module) -> int:
 
 
 def count_cost(model: nn.Module, inputs: Tensor, *, cross_check: bool = True) -> Cost:
-    """Counts a model that stands on the meta device, for one input. Leaves it as it was.
+    """Counts a model for one input. Leaves it as it was.
 
     Args:
         model: a whole model, one block of it, or an attention in ``counters.Alone``.
-        inputs: on the meta device: an image [1, 3, H, W], a map [1, C, h, w] for a block, [B, N, C] for an attention.
+        inputs: an image [1, 3, H, W], a map [1, C, h, w] for a block, [B, N, C] for an attention; on the meta device,
+            or on the CPU for a model that does not run there.
         cross_check: also count by fvcore and ptflops, which takes several times as long. They may fail on a model;
             that is part of the answer. Torch's count may not.
 
     Raises:
-        CostError: the model is not on the meta device, torch cannot run it there, an attention's ``macs`` fails, or an
-            attention counts as zero, by its formula or by torch.
+        CostError: the model is not on the device of the input, torch cannot run it there, an attention's ``macs``
+            fails, or an attention counts as zero, by its formula or by torch.
         UserError: an attention refuses this number of tokens.
     """
     return survey(model, inputs, cross_check=cross_check)[0]
@@ -99,13 +101,13 @@ def count_cost(model: nn.Module, inputs: Tensor, *, cross_check: bool = True) ->
 
 def survey(model: nn.Module, inputs: Tensor, *, cross_check: bool = False) -> tuple[Cost, Footprint]:
     """``count_cost`` and, from the same single forward, the predicted memory and traffic of inference on ``inputs``
-    (see ``static.predict`` for what the weights should be).
+    (see ``static.predict`` for what the weights should be). Both also with real tensors, for models that need them.
 
     Raises:
         CostError, UserError: as ``count_cost``.
     """
-    if any(tensor.device.type != "meta" for tensor in (*model.parameters(), *model.buffers(), inputs)):
-        raise CostError("the model must be on the meta device: build it under `with torch.device('meta')`")
+    if any(tensor.device != inputs.device for tensor in (*model.parameters(), *model.buffers())):
+        raise CostError(f"the model must be on the device of its input, {inputs.device}")
     attentions = _attentions(model)
     try:
         # Without gradients, so that nothing lives that inference would let go.
@@ -114,7 +116,8 @@ def survey(model: nn.Module, inputs: Tensor, *, cross_check: bool = False) -> tu
     except UserError:
         raise  # an attention that refuses this number of tokens says so itself
     except Exception as error:
-        raise CostError(f"torch cannot count this model on the meta device: {_reason(error)}") from error
+        where = " on the meta device" if inputs.is_meta else ""
+        raise CostError(f"torch cannot count this model{where}: {_reason(error)}") from error
     counts: dict[str, Count | None] = {"torch": main}
     failures: dict[str, str] = {}
     if cross_check:

@@ -1,7 +1,7 @@
 """Whole timm models as arms beside XFormer. Imports neither torch nor timm until one is built."""
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from xbench.errors import UserError
 
@@ -17,6 +17,8 @@ BASELINES = (
     "mobilevit_s",
     "mobilevitv2_100",
 )
+
+TRIED = 10  # sizes on either side of one that a model cannot take
 
 
 def check_baseline(name: str) -> None:
@@ -47,16 +49,80 @@ def build_baseline(
         in_chans: channels of the image.
 
     Raises:
-        UserError: unknown name, or a size that the model cannot be built for.
+        UserError: unknown name, or a size that the model cannot be built for. Of one that it can be built for and not
+            run at, ``check_takes`` tells.
     """
     check_baseline(name)
+    size = (img_size, img_size) if isinstance(img_size, int) else img_size
+    try:
+        return _create(name, size, num_classes=num_classes, in_chans=in_chans)
+    except (AssertionError, RuntimeError, TypeError, ValueError):
+        check_takes(name, size)
+        raise
+
+
+def _create(name: str, size: tuple[int, int], **rest: Any) -> "nn.Module":
+    """A model that fixes its input when it is built is built for this size; where it has no choice, for its own."""
     import timm
     from timm.models import get_pretrained_cfg
 
-    size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
     config = get_pretrained_cfg(name)
     fixed: dict[str, Any] = {"img_size": size} if config is not None and config.fixed_input_size else {}
+    return timm.create_model(name, pretrained=False, **fixed, **rest)
+
+
+def check_takes(name: str, img_size: tuple[int, int]) -> None:
+    """Refuses a size, (height, width), that the model cannot run at, with what it takes. Found by trying, on paper.
+
+    Nothing is known, and nothing refused, of a model that does not run on the meta device at the size it is made for.
+
+    Raises:
+        UserError: it runs at the size it is made for, and not at this one.
+    """
+    own = _own_size(name)
+    if own is None or own == img_size or _takes(name, img_size) or not _takes(name, own):
+        return
+    near = [_show(size) for size in (_nearest(name, img_size, end) for end in ("below", "above")) if size]
+    takes = f"takes {' and '.join(near)}" if near else "takes none"
+    raise UserError(
+        f"timm model '{name}' cannot take images of {_show(img_size)}: it is made for {_show(own)}, and of the sizes "
+        f"near it that were tried {takes}."
+    )
+
+
+def _show(size: tuple[int, int]) -> str:
+    return f"{size[0]}×{size[1]}"
+
+
+def _own_size(name: str) -> tuple[int, int] | None:
+    """What timm says that the model is made for."""
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    if config is None:
+        return None
+    _, height, width = config.input_size
+    return height, width
+
+
+def _nearest(name: str, img_size: tuple[int, int], end: Literal["below", "above"]) -> tuple[int, int] | None:
+    """The nearest size on one side that the model takes, of those whose sides are multiples of 16, or else of 32."""
+    for multiple in (16, 32):
+        for i in range(TRIED):
+            height, width = (-(-side // multiple) + i if end == "above" else side // multiple - i for side in img_size)
+            size = multiple * height, multiple * width
+            if min(size) > 0 and size != img_size and _takes(name, size):
+                return size
+    return None
+
+
+def _takes(name: str, size: tuple[int, int]) -> bool:
+    """Whether a forward pass works on the meta device."""
+    import torch
+
     try:
-        return timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=in_chans, **fixed)
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"timm model '{name}' cannot be built for images of {size[0]}×{size[1]}: {error}") from error
+        with torch.device("meta"), torch.no_grad():
+            _create(name, size).eval()(torch.empty(1, 3, *size))
+    except Exception:
+        return False
+    return True

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from xbench.metrics import METRICS
 from xbench.report.accuracy import accuracy_sentences, data_caveats, fairness
+from xbench.report.counting import lower_bounds, uncounted
 from xbench.report.findings import findings
 from xbench.report.numbers import show_interval
 from xbench.report.pairs import has_begun, pair_sentences, show_failure, strength, summary, why_a_look, why_not
@@ -64,6 +66,8 @@ def caveats(results: Results) -> list[str]:
         *_unrest(results),
         *_interference(results),
         *_notes(results),
+        *lower_bounds(results),
+        *uncounted(results),
         *_failures(results),
     ]
 
@@ -157,6 +161,8 @@ def _failures(results: Results) -> list[str]:
     for place, arm, cell in results.failures:
         if place in said and why_not(results, place, arm, results.speed_metric_at(place)):
             continue
+        if METRICS[cell.metric].how == "static" and why_not(results, place, arm, None) is None:
+            continue  # a count alone, which ``uncounted`` tells of
         how = "ended early" if has_begun(results, place, arm) else "did not run"
         by_arm.setdefault((arm, how, cell.status), []).append((describe(place, results), show_failure(cell)))
     alike: dict[tuple[str, str, str], dict[str, list[str]]] = {}

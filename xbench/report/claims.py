@@ -98,6 +98,8 @@ def _show(trial: AnyTrial, value: float) -> str:
 def show_measured(trial: AnyTrial, found: Measured) -> str:
     """The value with its interval, without one where it repeats to the last digit."""
     exact = found.low == found.high
+    if bound := _estimate(found).bound:
+        return f"{bound} {_show(trial, found.value)}"
     if isinstance(trial, ExponentTrial | RankCorrelationTrial):
         return show_power(found.value, found.low, found.high)
     if exact or not isinstance(trial, FigureTrial):

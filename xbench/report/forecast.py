@@ -5,7 +5,7 @@ from rich.text import Text
 
 from xbench.forecast import Expected, total_seconds, training_seconds
 from xbench.report.conditions import Conditions, settings
-from xbench.report.numbers import show_count, show_number, show_seconds
+from xbench.report.numbers import show_counted, show_number, show_seconds
 from xbench.report.tables import make_grids
 from xbench.report.terminal import show_grid
 from xbench.study import Study
@@ -44,4 +44,6 @@ def _row(one: Expected) -> list[str] | str:
     if one.held:
         return ["measured", "", ""]
     memory = "–" if one.memory_bytes is None else show_number(one.memory_bytes / 2**20, 3)
-    return [show_count(one.macs), memory, show_number(max(one.seconds, 1e-6), 2)]
+    if one.macs is None:
+        return ["–", memory, "–"]
+    return [show_counted(one.macs), memory, show_number(max(one.seconds, 1e-6), 2)]

@@ -10,7 +10,7 @@ from rich.text import Text
 from xbench.gate.finding import SEVEREST, Check, Finding
 from xbench.metrics import METRICS
 from xbench.report.conditions import alike, conditions_line, in_words
-from xbench.report.numbers import show_count, show_estimate, show_interval, show_mib
+from xbench.report.numbers import show_counted, show_estimate, show_interval, show_mib
 from xbench.report.tables import Grid, markdown_table
 from xbench.statistics import Estimate
 
@@ -130,7 +130,7 @@ def _figure(figure: Estimate | None, metric: str, changed: bool) -> str:
         return f"{show_estimate(figure)} {unit}"
     if unit == "MiB":
         return f"{figure.value * 2**20:,.0f} B" if changed else f"{show_mib(figure.value)} MiB"
-    return f"{figure.value:,.0f}" if changed else show_count(figure.value)
+    return f"{figure.bound} {figure.value:,.0f}".lstrip() if changed else show_counted(figure)
 
 
 def _by_reason(findings: Sequence[Finding]) -> dict[str, list[Finding]]:

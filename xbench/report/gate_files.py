@@ -1,6 +1,7 @@
 """What a check found, for programs: JSON, and JUnit XML as continuous integration reads it."""
 
 import json
+import math
 import re
 from dataclasses import asdict
 from typing import Any
@@ -40,10 +41,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _figure(figure: Estimate | None) -> dict[str, Any] | None:
-    """Without what is not known: JSON has no word for it."""
+    """Without what is not known: JSON has no word for it. A bound has its sign, and no other end."""
     if figure is None:
         return None
-    return {key: value for key, value in asdict(figure).items() if value is not None and value == value}
+    bound = {"bound": figure.bound} if figure.bound else {}
+    known = {key: value for key, value in asdict(figure).items() if value is not None and not _is_unknown(value)}
+    return known | bound
+
+
+def _is_unknown(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def junit_check(check: Check) -> str:

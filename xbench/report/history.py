@@ -104,6 +104,9 @@ def _draw_panel(axes: Axes, series: Sequence[Series], changes: Sequence[Change],
         for x, point in zip(places, each.points, strict=True):
             if not point.estimate:
                 axes.annotate(point.status, (x, 0.02), rotation=90, ha="center", color=look["color"], **LABEL)
+            elif point.estimate.bound:
+                above = {"textcoords": "offset points", "ha": "center", "color": look["color"], "fontsize": 7}
+                axes.annotate(point.estimate.bound, (x, point.estimate.value), (0, 4), **above)
     for change in changes:
         colour = line_style(arms, change.series.arm)["color"]
         axes.axvline(place[change.point.run] - 0.5, color=colour, linestyle="--", linewidth=1)
@@ -155,8 +158,8 @@ def changes_grid(changes: Sequence[Change]) -> Grid:
                 change.series.arm,
                 change.series.metric.replace("_", " "),
                 name_point(change.point),
-                _show(change.series, change.before, _status(change, -1)),
-                _show(change.series, change.after, _status(change, 0)),
+                _show(change, change.before, -1),
+                _show(change, change.after, 0),
                 show_change(change),
                 ", ".join([evidence, *change.beside]),
             ]
@@ -165,22 +168,29 @@ def changes_grid(changes: Sequence[Change]) -> Grid:
     return Grid("", heads, rows, {}, names=2)
 
 
-def _status(change: Change, offset: int) -> str:
-    return change.series.points[change.at + offset].status
-
-
 def show_change(change: Change) -> str:
-    """ "+12%", or the new state where one of the figures is none."""
+    """ "+12%", or the new state where one of the figures is none, or one alone a lower bound."""
     if change.before is None or change.after is None:
         return change.point.status
+    if _bound(change, -1) != _bound(change, 0):
+        return "a lower bound" if _bound(change, 0) else "exact"
     percent = 100 * (change.after / change.before - 1) if change.before else float("inf")
     return f"{percent:+.{2 if abs(percent) < 1 else 0}f}%"
 
 
-def _show(series: Series, value: float | None, status: str) -> str:
+def _show(change: Change, value: float | None, offset: int) -> str:
+    """A figure, with its sign where it is a bound; or why there is none at the point ``offset`` from the change."""
     if value is None:
-        return status
-    return show_count(value) if series.unit in ("count", "MACs") else f"{show_number(value, 4)} {series.unit}"
+        return change.series.points[change.at + offset].status
+    unit = change.series.unit
+    shown = show_count(value) if unit in ("count", "MACs") else f"{show_number(value, 4)} {unit}"
+    return f"{_bound(change, offset)} {shown}".lstrip()
+
+
+def _bound(change: Change, offset: int) -> str:
+    """The sign of the point ``offset`` from the change."""
+    estimate = change.series.points[change.at + offset].estimate
+    return estimate.bound if estimate else ""
 
 
 def show_history(series: Sequence[Series], changes: Sequence[Change], console: Console) -> None:

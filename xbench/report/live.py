@@ -12,10 +12,11 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from xbench.counted import exact_figure
 from xbench.metrics import METRICS
 from xbench.records import Record
 from xbench.report.conditions import Conditions, conditions_line, in_words
-from xbench.report.numbers import show_count, show_interval, show_number, show_seconds
+from xbench.report.numbers import show_counted, show_interval, show_number, show_seconds
 from xbench.study import Case, Study
 from xbench.watch import Progress
 
@@ -165,4 +166,4 @@ def _exact(record: Record) -> str:
     value = record.samples[0]
     if record.unit == "MiB":
         return f"{show_number(value, 4)} MiB"
-    return f"{value:,.0f}" if record.metric == "max_batch" else show_count(value)
+    return f"{value:,.0f}" if record.metric == "max_batch" else show_counted(exact_figure(record))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xbench.report.accuracy import contract
 from xbench.report.answers import answers, caveats
+from xbench.report.counting import products_left_out
 from xbench.report.meaning_tables import (
     cost_grids,
     crossover_grids,
@@ -43,7 +44,8 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
     parts += _section("Who overtakes whom", OVERTAKING, crossover_grids(results) if brief else [], links, [])
     fair = "\n".join(f"- {line}" for line in contract(results))
     parts += _section("What was learnt, and how", fair, [], links, ["learning"])
-    parts += _section("Do the counters agree", "", cost_grids(results, results.conditions), links, [])
+    left_out = "\n".join(f"- {line}" for line in products_left_out(results))
+    parts += _section("Do the counters agree", left_out, cost_grids(results, results.conditions), links, [])
     parts += ["\n## How the figures were taken\n", PROTOCOL]
     parts += [f"\n{text}" for text in explanations(results)]
     parts += ["", *(f"- {name}: {text}" for name, text in circumstances(results))]

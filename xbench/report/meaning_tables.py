@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from xbench.bounds import attained, ceiling, limits, machine_of, shares
+from xbench.counted import left_out, unknown_operations
 from xbench.metrics import COMPONENTS
 from xbench.report.conditions import Conditions, conditions_line, name_extent, settings, show_crossing
-from xbench.report.numbers import show_count, show_interval, show_number, show_share
+from xbench.report.numbers import show_count, show_counted, show_interval, show_number, show_share
 from xbench.report.tables import FEW, Grid, RowOf, make_grids
 from xbench.report.wording import show_exponent
 from xbench.results import Cell, Results
@@ -117,17 +118,21 @@ def _by_setting(
 
 
 def cost_grids(results: Results, conditions: Sequence[Conditions]) -> list[Grid]:
-    """MACs of every arm by each counter, as a share of the main figure; rows for arms that were cross-checked."""
+    """MACs of every arm by each counter, as a share of the main figure; rows for arms of which there is more to say."""
 
     def row(place: Conditions, arm: str) -> list[str] | None:
         cell = results.cell(place, arm, "macs")
-        if cell is None or not cell.figure or not (len(cell.detail["counters"]) > 1 or cell.detail["disagreements"]):
+        if cell is None or not cell.figure:
             return None
-        return _cost_row(cell)
+        detail = cell.detail
+        said = detail["disagreements"] or unknown_operations(detail) or left_out(detail)
+        return _cost_row(cell) if len(detail["counters"]) > 1 or said else None
 
     def notes(place: Conditions, arm: str) -> list[str]:
         cell = results.cell(place, arm, "macs")
-        return [f"{results.marked(arm)}: {sentence}." for sentence in cell.detail["disagreements"]] if cell else []
+        if cell is None or not cell.figure:
+            return []
+        return [f"{results.marked(arm)}: {sentence}." for sentence in cell.detail["disagreements"]]
 
     heads = ["MACs", "in attention", "torch/formula", *COUNTERS]
     title = "MACs by each counter, as a share of the main figure · {}"
@@ -143,7 +148,7 @@ def _cost_row(cell: Cell) -> list[str]:
     attention = formula or counted
     counters = detail["counters"]
     return [
-        show_count(macs),
+        show_counted(cell.figure),
         show_count(attention) if attention else "–",
         f"{counted / formula:.3f}" if formula and counted else "–",
         *(_counted(counters[name], macs) if name in counters else "–" for name in COUNTERS),

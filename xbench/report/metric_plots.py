@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xbench.report.conditions import in_words, number
-from xbench.report.numbers import show_count, show_estimate, show_mib
+from xbench.report.numbers import show_counted, show_estimate, show_mib
 from xbench.report.panels import (
     DARK,
     GREY,
@@ -41,7 +41,7 @@ def cost(results: Results) -> Figure | None:
     """Multiply–accumulates of a forward pass."""
     scale, prefix = (1e-9, "G") if _most(results, "macs") >= 1e9 else (1e-6, "M")
     label = f"multiply–accumulates per {unit_of(results)} [{prefix}MACs]"
-    return metric_plot(results, "macs", label, scale, lambda e: show_count(e.value))
+    return metric_plot(results, "macs", label, scale, show_counted)
 
 
 def throughput(results: Results) -> Figure | None:
@@ -133,13 +133,19 @@ def bars_size(arms: Sequence[str], width: float = 4.4) -> tuple[float, float]:
 def draw_line(
     axes: Axes, results: Results, panel: Panel, arm: str, figures: Sequence[Estimate | None], scale: float = 1.0
 ) -> None:
-    """The arm's figures at the places of the panel, with intervals."""
+    """The arm's figures at the places of the panel, with intervals; a lower bound is hollow under its sign."""
     assert panel.axis is not None
     points = [(number(place, panel.axis), f) for place, f in zip(panel.places, figures, strict=True) if f]
     found = [figure for _, figure in points]
     axes.errorbar(
         [x for x, _ in points], [f.value * scale for f in found], error(found, scale), capsize=3, **style(results, arm)
     )
+    for x, figure in points:
+        if figure.bound:
+            look = {**style(results, arm), "markerfacecolor": "white", "zorder": 3}
+            axes.plot(x, figure.value * scale, **look)
+            above: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": look["color"]}
+            axes.annotate(figure.bound, (x, figure.value * scale), (0, 5), **above)
 
 
 def _missing(panel: Panel, cells: Sequence[Cell | None], title: str) -> list[str]:
@@ -161,8 +167,9 @@ def _bars(
         if cell is None or cell.figure is None:
             axes.annotate(cell.status if cell else "–", (0, i), (4, 0), color=GREY, **BESIDE)
             continue
-        figure = cell.figure.times(scale)
-        axes.barh(i, figure.value, height=0.62, color=style(results, arm)["color"])
+        figure, colour = cell.figure.times(scale), style(results, arm)["color"]
+        look = {"facecolor": "none", "edgecolor": colour} if figure.bound else {"color": colour}
+        axes.barh(i, figure.value, height=0.62, **look)
         axes.errorbar(figure.value, i, xerr=error([figure]), color=DARK, capsize=3, linewidth=1.2)
         end = max(figure.value, figure.high if math.isfinite(figure.high) else 0.0)
         axes.annotate(show(cell.figure), (end, i), (5, 0), **BESIDE)

@@ -9,6 +9,8 @@ WIDE = 0.25  # half interval, relative to the value, from which "±" would hide 
 
 def show_estimate(figure: Estimate) -> str:
     """ "602 ±5", rounded where the interval begins; "1,000 (400–2,500)" where that is wide; "602 ±?" where unknown."""
+    if figure.bound:
+        return f"{figure.bound} {show_number(figure.value, 3)}"
     if _repeats(figure):
         return show_number(figure.value, 3)
     half = (figure.high - figure.low) / 2
@@ -21,11 +23,13 @@ def show_estimate(figure: Estimate) -> str:
 
 
 def show_interval(figure: Estimate) -> str:
-    """ "0.186 (0.182–0.190)"; the bare value for exact figures; "0.19 (?)" where no interval is known.
+    """ "0.186 (0.182–0.190)"; the bare value for exact figures, "≥ 1.2" for bounds; "0.19 (?)" where nothing is known.
 
     At least two digits of the value and one of the lower end are shown, and one more where that keeps an end that is
     not 1 from reading as 1.
     """
+    if figure.bound:
+        return f"{figure.bound} {show_number(figure.value, 3)}"
     if _repeats(figure):
         return show_number(figure.value, 3)
     half = (figure.high - figure.low) / 2
@@ -51,6 +55,11 @@ def show_count(count: float) -> str:
         if count >= 0.9995 * factor:
             return f"{show_number(count / factor, 3)} {prefix}"
     return f"{count:.0f}"
+
+
+def show_counted(figure: Estimate) -> str:
+    """A count as a figure: "25.4 G", and "≥ 25.4 G" where it is a lower bound."""
+    return f"{figure.bound} {show_count(figure.value)}".lstrip()
 
 
 def show_mib(mib: float) -> str:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from xbench.errors import UserError
 from xbench.report.answer_groups import group
 from xbench.report.answers import answers, caveats
+from xbench.report.counting import products_left_out
 from xbench.report.meaning_tables import (
     cost_grids,
     crossover_grids,
@@ -148,12 +149,13 @@ def _sections(results: Results) -> list[Section]:
     """Those that the run has something for."""
     measured = {record.metric for record in results.records}
     crossings = crossover_grids(results) if is_brief(results) else []
+    counted = cost_grids(results, results.conditions)
     found = [
         Section("Where the time goes", [], share_grids(results), "breakdown" if "breakdown" in measured else ""),
         Section("What a training step is made of", [], [], "step" if "backward_time" in measured else ""),
         Section("How near the machine's limits", machine_lines(results), limit_grids(results)),
         Section("How it grows", [GROWTH], exponent_grids(results)),
         Section("Who overtakes whom", [OVERTAKING], crossings),
-        Section("Do the counters agree", [], cost_grids(results, results.conditions), folded=True),
+        Section("Do the counters agree", products_left_out(results), counted, folded=True),
     ]
     return [section for section in found if section.grids or section.bars]

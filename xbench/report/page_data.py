@@ -107,9 +107,8 @@ def _row(results: Results, place: Conditions, arm: str) -> Data | None:
         percent = show_share(share)
         cells[SHARE] = {**_figure(share.times(100)), "text": percent.replace("%", "")}
     row: Data = {"cells": cells, "command": command_of(results, place, arm)}
-    failed = [cell for cell in found.values() if cell.status != "ok"]
-    if failed:
-        row["failure"] = show_failure(failed[0])
+    if failure := results.failure(place, arm):
+        row["failure"] = show_failure(failure)
     parts = {name: bar for name, find in PARTS.items() if (bar := find(results, place, arm))}
     return {**row, **({"parts": parts} if parts else {})}
 
@@ -138,7 +137,9 @@ def _cell(results: Results, place: Conditions, arm: str, cell: Cell) -> Data:
 
 
 def _figure(figure: Estimate) -> Data:
-    """The value and, where they are known and not the value itself, the ends of its interval."""
+    """The value and, where they are known and not the value itself, the ends of its interval; or which bound it is."""
+    if figure.bound:
+        return {"value": figure.value, "bound": figure.bound}
     known = math.isfinite(figure.low) and math.isfinite(figure.high) and figure.low < figure.high
     return {"value": figure.value, **({"low": figure.low, "high": figure.high} if known else {})}
 

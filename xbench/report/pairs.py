@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from xbench.evaluations import Strongest, functions, strongest
 from xbench.metrics import MEMORY, METRICS
 from xbench.report.numbers import show_interval, show_number
-from xbench.report.wording import NAMED, bare, counted, describe, listing, ranked, span
+from xbench.report.wording import NAMED, bare, counted, describe, listing, multiple, ranked, span
 from xbench.results import Cell, Results
 from xbench.statistics import CONFIDENCE, EFFECT, Estimate, verdict
 from xbench.study import CLAIM_LAUNCHES
@@ -110,8 +110,8 @@ def _pair(results: Results, conditions: Conditions, arm: str) -> str:
     memory = next((metric for metric in MEMORY if results.ratio(conditions, arm, metric)), MEMORY[0])
     for metric, thing in ((memory, METRICS[memory].label), ("macs", "MACs"), ("params", "parameters")):
         times = results.ratio(conditions, arm, metric)
-        if times is not None and abs(times.value - 1) >= WORTH_SAYING:
-            different.append(f"{show_number(times.value, 3)} times the {thing}")
+        if times is not None and (times.bound or abs(times.value - 1) >= WORTH_SAYING):
+            different.append(f"{multiple(times)} times the {thing}")
         elif times is not None:
             same.append(thing)
     if different:
@@ -212,14 +212,15 @@ def _extremes(results: Results, conditions: Conditions, others: Sequence[str], m
     """ "peak memory 0.17 × (xfa) to 1.3 × (b)"; empty where it was not measured, or is not what speaks for memory."""
     if metric in MEMORY and metric != results.memory_metric_at(conditions):
         return ""
-    ratios = {arm: times.value for arm in others if (times := results.ratio(conditions, arm, metric))}
+    ratios = {arm: times for arm in others if (times := results.ratio(conditions, arm, metric))}
     if not ratios:
         return ""
     label = "MACs" if metric == "macs" else METRICS[metric].label
-    least, most = min(ratios, key=lambda arm: ratios[arm]), max(ratios, key=lambda arm: ratios[arm])
-    if ratios[most] / ratios[least] - 1 < WORTH_SAYING:
-        return f"{label} {show_number(ratios[least], 3)} × for all"
-    return f"{label} {show_number(ratios[least], 3)} × ({least}) to {show_number(ratios[most], 3)} × ({most})"
+    least, most = (end(ratios, key=lambda arm: ratios[arm].value) for end in (min, max))
+    alike = ratios[most].value / ratios[least].value - 1 < WORTH_SAYING
+    if alike and not any(times.bound for times in ratios.values()):
+        return f"{label} {show_interval(ratios[least])} × for all"
+    return f"{label} {show_interval(ratios[least])} × ({least}) to {show_interval(ratios[most])} × ({most})"
 
 
 # The strongest evaluations

@@ -16,8 +16,15 @@ class Flag:
 
 
 def flags(results: Results) -> list[Flag]:
-    """Of the control, the launches, the cells without figures, the checks of attentions, and the code."""
-    return [*_control(results), *_launches(results), _failures(results), *_unverified(results), *_code(results)]
+    """Of the control, the launches, the cells without figures, the counts, the checks of attentions, and the code."""
+    return [
+        *_control(results),
+        *_launches(results),
+        _failures(results),
+        *_counts(results),
+        *_unverified(results),
+        *_code(results),
+    ]
 
 
 def _control(results: Results) -> list[Flag]:
@@ -48,6 +55,13 @@ def _failures(results: Results) -> Flag:
     if not results.failures:
         return Flag("good", "nothing failed")
     return Flag("look", f"{len(results.failures)} of {rows} rows failed")
+
+
+def _counts(results: Results) -> list[Flag]:
+    cells = [(arm, results.cell(place, arm, "macs")) for place in results.conditions for arm in results.arms]
+    unknown = {arm for arm, cell in cells if cell and (not cell.figure or cell.figure.bound)}
+    text = f"MACs of {len(unknown)} of {len(results.arms)} arms not known, or a lower bound"
+    return [Flag("look", text)] if unknown else []
 
 
 def _unverified(results: Results) -> list[Flag]:

@@ -16,7 +16,7 @@ from rich.text import Text
 from xbench.metrics import METRICS
 from xbench.report.conditions import HEADS, Conditions, conditions_line, settings, show_cell, varying
 from xbench.report.numbers import (
-    show_count,
+    show_counted,
     show_estimate,
     show_interval,
     show_mib,
@@ -171,8 +171,8 @@ SPARED = [
 
 # By metric. Breakdown and limits are no columns: they have tables of their own.
 COLUMNS: dict[str, list[Column]] = {
-    "params": [Column("params", "params", lambda e: show_count(e.value))],
-    "macs": [Column("macs", "MACs", lambda e: show_count(e.value))],
+    "params": [Column("params", "params", show_counted)],
+    "macs": [Column("macs", "MACs", show_counted)],
     "predicted_memory": [Column("predicted_memory", "predicted MiB", lambda e: show_mib(e.value))],
     "latency": [
         Column("latency", "ms, batch 1", show_estimate),

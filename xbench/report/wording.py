@@ -59,6 +59,12 @@ def bare(estimate: Estimate) -> str:
     return show_interval(estimate).partition(" (")[0]
 
 
+def multiple(times: Estimate) -> str:
+    """A ratio of exact figures in a sentence: "2.21", or "at least 2.21" where no more than that is known."""
+    words = {"≥": "at least ", "≤": "at most "}
+    return words.get(times.bound, "") + show_number(times.value, 3)
+
+
 def span(estimate: Estimate) -> str:
     """The interval, "1.80–1.90", or "unknown"."""
     ends = show_interval(estimate).partition(" (")[2].rstrip(")")

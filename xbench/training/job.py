@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xbench.data.names import STOP
 from xbench.models import build_model
-from xbench.models.baselines import build_baseline
+from xbench.models.baselines import build_baseline, check_takes
 from xbench.models.sizes import check_input
 from xbench.training.recipe import Recipe
 
@@ -93,10 +93,12 @@ class Job:
         Outside the attention they are equal whatever the attention is: they are drawn with a place holder for it.
 
         Raises:
-            UserError: see ``build_model``.
+            UserError: see ``build_model``; or a timm model that cannot take the size.
         """
         import torch
 
+        if self.baseline:
+            check_takes(self.baseline, self.img_size)
         torch.manual_seed(self.seed)
         if self.baseline:
             return build_baseline(self.baseline, img_size=self.img_size, num_classes=num_classes)

@@ -199,7 +199,7 @@ function drawLines(plot, { run, dimensions, metric, choice, rows, drawn, figureO
     const tint = colour(`--arm-${look.colour}`), figures = own.map(figureOf);
     // The first line is the widest, so that lines that coincide all show.
     const width = 1.6 + 2.4 * (1 - i / series.values.length);
-    const symbols = own.map((row) => MARKERS[look.marker] + (row.cells[metric.name].void ? "-open" : ""));
+    const symbols = own.map((row) => MARKERS[look.marker] + (row.cells[metric.name].void || figureOf(row).bound ? "-open" : ""));
     return {
       type: "scatter", mode: "lines+markers", name: literal(series.values[i].text), x: own.map(at), y: figures.map((one) => one.value),
       error_y: bars(figures, tint), line: { color: tint, width, dash: STROKES[look.stroke] }, marker: { color: tint, size: 6 + width, symbol: symbols },
@@ -246,7 +246,7 @@ function drawBars(plot, { run, metric, choice, drawn, figureOf, label, control, 
   const common = { y: places, x: figures.map((one) => one.value), customdata: rows.map(hint), hovertemplate: "%{customdata}<extra></extra>" };
   const trace = choice.logY
     ? { ...common, type: "scatter", mode: "markers", marker: { color: tints, size: 10 }, error_x: bars(figures, ink) }
-    : { ...common, type: "bar", orientation: "h", width: 0.62, marker: { color: tints, opacity: rows.map((row) => (row.cells[metric.name].void ? 0.4 : 1)) }, error_x: bars(figures, ink) };
+    : { ...common, type: "bar", orientation: "h", width: 0.62, marker: { color: tints, opacity: rows.map((row) => (row.cells[metric.name].void || figureOf(row).bound ? 0.4 : 1)) }, error_x: bars(figures, ink) };
   const beside = figures.map((one, i) => besideBar(choice.logY ? Math.log10(ends(one)[2]) : ends(one)[2], i, texts[i]));
   const values = figures.flatMap(ends);
   const xaxis = valueAxis(ratio ? [...values, 1] : values, choice.logY, label);
@@ -271,7 +271,7 @@ const armAxisOf = (run, rows) => ({
 });
 
 /** Below a chart: what does not show in it, and what the grey is. */
-function remarks({ run, dimensions, metric, choice, rows, control, ratio }, drawn) {
+function remarks({ run, dimensions, metric, choice, rows, figureOf, control, ratio }, drawn) {
   const where = (row) => phrases(dimensions, row).join(", ");
   const texts = [];
   if (!rows.length) texts.push(["", "Nothing to show: no arm is chosen, or none of them was measured so."]);
@@ -280,6 +280,8 @@ function remarks({ run, dimensions, metric, choice, rows, control, ratio }, draw
   const place = (row) => where(row) || "the condition measured";
   const void_ = [...new Set(drawn.filter((row) => row.cells[metric.name].void).map(place))];
   if (void_.length) texts.push(["bad", `VOID at ${void_.join("; ")}: the control failed, so these figures show nothing.`]);
+  const bounded = [...new Set(drawn.filter((row) => figureOf(row).bound).map((row) => `${run.arms[row.arm].label} ${figureOf(row).bound}`))];
+  if (bounded.length) texts.push(["", `${choice.x === "arm" ? "Pale" : "Hollow"}: a bound, for no rule counts all of it: ${bounded.join(", ")}.`]);
   for (const row of rows.filter((one) => one.cells[metric.name].why))
     texts.push(["failure", `✕ ${run.arms[row.arm].label}${where(row) && `, ${where(row)}`}: ${row.cells[metric.name].why}`]);
   return texts.map(([kind, text]) => make("li", { class: kind }, text));

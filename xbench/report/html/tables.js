@@ -5,7 +5,7 @@ const FIRST_ROWS = 100; // that are in the page before more are asked for
 
 /** What a text is sorted by: the number that it begins with, or itself. */
 function sortKey(text) {
-  const found = /^(?:void )?([-−]?[\d,]*\.?\d+)\s?([kMGT]?)/.exec(text);
+  const found = /^(?:void )?(?:[≥≤] )?([-−]?[\d,]*\.?\d+)\s?([kMGT]?)/.exec(text);
   if (!found) return text;
   return Number(found[1].replaceAll(",", "").replace("−", "-")) * { "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 }[found[2]];
 }
