@@ -76,12 +76,20 @@ def multiplies_nothing(operation: Any) -> bool:
         return True
     if namespace != "aten":
         return False
-    if operation.is_view or {torch.Tag.pointwise, torch.Tag.view_copy} & set(operation.tags):
+    if operation.is_view or torch.Tag.view_copy in operation.tags or _is_pointwise(operation):
         return True
     name = own_name(operation).strip("_")
     for ending in ENDINGS:
         name = name.removesuffix(ending)
     return name in NOTHING or (name.startswith("foreach_") and "mm" not in name)
+
+
+def _is_pointwise(operation: Any) -> bool:
+    """As torch tags it, or what it does in place: not every version tags both."""
+    names = own_name(operation), own_name(operation).removesuffix("_")
+    packets = [getattr(torch.ops.aten, name) for name in names if hasattr(torch.ops.aten, name)]
+    overloads = [getattr(packet, overload) for packet in packets for overload in packet.overloads()]
+    return any(torch.Tag.pointwise in overload.tags for overload in overloads)
 
 
 def short_name(operation: Any) -> str:
