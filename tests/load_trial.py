@@ -2,9 +2,9 @@
 
     python tests/load_trial.py [records] [verb …]
 
-Heaps of so many records each: a "deep" run with many launches, a "broad" one with many sets of conditions, a sweep on
-"paper" with still more, and "many", a history of a hundred narrow runs. Processor time and memory are those of the
-verb's process as the kernel counts them, so a machine that is shared does not disturb.
+Heaps of so many records each, in folders of their own: a "deep" run with many launches, a "broad" one with many sets of
+conditions, a sweep on "paper" with still more, and "many", a history of a hundred narrow runs. Processor time and
+memory are those of the verb's process as the kernel counts them, so a machine that is shared does not disturb.
 """
 
 import json
@@ -17,15 +17,14 @@ from dataclasses import asdict, replace
 from itertools import islice, product
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+from made_records import CONTROL, LINEAR, QUADRATIC, MadeArm, exact, place, timed
 
-from made_records import CONTROL, LINEAR, QUADRATIC, MadeArm, exact, place, timed  # noqa: E402
-
-from xbench.identity import commit  # noqa: E402
-from xbench.records import Record  # noqa: E402
+from xbench.identity import commit
+from xbench.records import Record
+from xbench.runs import RUNS
 
 RECORDS = 100_000
-RUNS = 100
+HISTORY = 100  # runs
 # Limits that every verb has to stay within, at the default number of records.
 CPU_SECONDS, MIB = 20.0, 1024.0
 
@@ -84,24 +83,24 @@ def write(path: Path, records: Iterator[Record], **fields) -> None:
 
 
 def make(folder: Path, records: int) -> None:
-    runs = folder / "results" / "runs"
     for heap in (deep, broad, paper):
-        found = islice(heap(), records)
-        write(runs / heap.__name__ / "records.jsonl", found, time="2026-01-02T03:04:05+00:00", run=heap.__name__)
-    for run in range(RUNS):
+        name, found = heap.__name__, islice(heap(), records)
+        write(folder / name / RUNS / name / "records.jsonl", found, time="2026-01-02T03:04:05+00:00", run=name)
+    for run in range(HISTORY):
         time = f"2026-02-{1 + run // 24:02}T{run % 24:02}:00:00+00:00"
-        ledger = runs / "many" / f"{run:03}" / "records.jsonl"
-        write(ledger, narrow(run, records // RUNS), time=time, run=f"run{run}")
+        ledger = folder / "many" / RUNS / f"{run:03}" / "records.jsonl"
+        write(ledger, narrow(run, records // HISTORY), time=time, run=f"run{run}")
 
 
-VERBS = {"list": ["show"]}
+# By what is said of it: the heap, and what is called there.
+VERBS = {f"list {heap}": (heap, ["show"]) for heap in ("deep", "many")}
 for heap in ("deep", "broad", "paper"):
-    VERBS[f"show {heap}"] = ["show", heap]
-    VERBS[f"report {heap}"] = ["report", heap, "-o", "report.html"]
+    VERBS[f"show {heap}"] = heap, ["show", heap]
+    VERBS[f"report {heap}"] = heap, ["report", heap, "-o", "report.html"]
 for form in ("pytest-benchmark", "bmf", "asv"):
-    VERBS[f"export {form}"] = ["export", "broad", "--format", form, "-o", f"out-{form}"]
-VERBS["history of 100 runs"] = ["history", "many", "-o", "charts"]
-VERBS["history of one run"] = ["history", "broad", "-o", "charts"]
+    VERBS[f"export {form}"] = "broad", ["export", "broad", "--format", form, "-o", f"out-{form}"]
+VERBS["history of 100 runs"] = "many", ["history", "-o", "charts"]
+VERBS["history of one run"] = "broad", ["history", "broad", "-o", "charts"]
 
 
 def measure(verb: list[str], folder: Path) -> tuple[int, float, float]:
@@ -127,7 +126,8 @@ def main() -> None:
         make(folder, records)
         print(f"| {records:,} records: verb | exit code | CPU seconds | peak MiB |\n| --- | --- | --- | --- |")
         for name in asked:
-            code, seconds, mib = measure(VERBS[name], folder)
+            heap, verb = VERBS[name]
+            code, seconds, mib = measure(verb, folder / heap)
             print(f"| {name} | {code} | {seconds:.1f} | {mib:,.0f} |", flush=True)
             beyond |= code != 0 or seconds > CPU_SECONDS or mib > MIB
     sys.exit(beyond)

@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from xbench.attention import attention_facts
 from xbench.errors import UserError
 from xbench.identity import case_key, forget_sources, provenance
 from xbench.metrics import METHODS, METRICS
 from xbench.process import ArmError
 from xbench.records import Ledger, Record
 from xbench.results import Results
-from xbench.study import Case, Study
+from xbench.study import Arm, Case, Study
 from xbench.watch import Clock, Observer
 
 
@@ -135,7 +136,7 @@ class Book:
             unit=METRICS[metric].unit,
             against=self.study.against,
             samples=samples,
-            detail={**(detail or {}), **self.notes.get(case.arm.code, {})},
+            detail={**(detail or {}), **self.notes.get(case.arm.code, {}), **_stated(case.arm)},
             launch=launch,
             heat=heat,
             policy=self._policy_of(metric),
@@ -193,3 +194,9 @@ class Book:
     def results(self) -> Results:
         """What the records so far say, with the arms in the order asked for."""
         return Results(self.records, [arm.label for arm in self.study.arms], self.study.against)
+
+
+def _stated(arm: Arm) -> dict[str, Any]:
+    """What only this code can tell of an attention from outside: who reads the records does not import it."""
+    facts = attention_facts(arm.attn) if arm.attn and arm.checkout is None else {}
+    return {"attention": facts} if facts else {}

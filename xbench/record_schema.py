@@ -3,11 +3,11 @@
 A record is checked, not changed: what it holds beyond these fields is kept as it is, for other versions know more.
 """
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
+from typing_extensions import TypeAliasType
 
 from xbench.metrics import METRICS
 from xbench.records import CASE_BEFORE_2, SCHEMA, Status, parse_time
@@ -16,8 +16,6 @@ from xbench.study import DIRECTIONS, LEVELS, MODES
 LARGEST, SMALLEST = 1e30, 1e-30  # beyond which ratios and their logs are none
 LARGEST_COUNT = 2**63
 YEARS = (1970, 9000)
-# What a number may look like that is too large for others to hold: looking at every value of a line is slow.
-SUSPICIOUS = re.compile(rb"\d{60}|[eE]\+?\d{3}")
 
 
 def _date(text: str) -> str:
@@ -39,18 +37,20 @@ Signed = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 One = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
 Scalar = bool | Signed | Text | None
+# Whatever JSON holds, but for numbers that others cannot hold.
+Plain = TypeAliasType("Plain", "bool | Signed | Text | list[Plain] | dict[str, Plain] | None")
 
 
 class Part(BaseModel):
-    """Part of a record: no text for a number, no number for a text."""
+    """Part of a record: no text for a number, no number for a text. Later versions may say more than stands here."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="allow")
+    __pydantic_extra__: dict[str, Plain] = Field(init=False)
 
 
 class Case(Part):
-    """What was measured: see ``study.Case``. More conditions may come with later versions, as plain values."""
+    """What was measured: see ``study.Case``. More conditions are plain values, which can be compared."""
 
-    model_config = ConfigDict(strict=True, extra="allow")
     __pydantic_extra__: dict[str, Scalar] = Field(init=False)
 
     arm: Name
@@ -79,38 +79,24 @@ class Case(Part):
 class Foreign(Part):
     """What a benchmark of another suite tells of itself."""
 
-    model_config = ConfigDict(strict=True, extra="allow")
-    __pydantic_extra__: dict[str, Scalar | list[Scalar]] = Field(init=False)
-
     arm: Name
     control: bool = False
 
 
 class Machine(Part):
+    """What is shown of a machine, and more that decides whether figures compare."""
+
     cpu: Text = ""
     gpu: Text = ""
     physical_cores: Count = 0
 
 
-class WarmUp(Part):
-    settled: bool
-
-
-class Quality(Part):
-    """What the blocks of a launch left of their quality."""
-
-    warm_up: WarmUp
-    measured_seconds: Amount
-    steal_seconds: Amount
-    stall_seconds: Amount
-
-
-class Known(Part):
-    """What may be known of any figure, and is relied on where it is."""
+class Detail(Part):
+    """What may be known of any figure."""
 
     unverified: Text = ""
     adapted: Text = ""
-    attention: dict[str, Scalar | list[Scalar]] = {}
+    attention: dict[str, Text] = Field(default_factory=dict)
     limit: Positive | None = None
     activations: Count | None = None
     total: Count | None = None
@@ -118,15 +104,28 @@ class Known(Part):
     traffic: Amount | None = None
 
 
-class Breakdown(Part):
+class WarmUp(Part):
+    settled: bool
+
+
+class Timed(Detail):
+    """With what the blocks of a launch left of their quality."""
+
+    warm_up: WarmUp
+    measured_seconds: Amount
+    steal_seconds: Amount
+    stall_seconds: Amount
+
+
+class Breakdown(Detail):
     parts: dict[Name, list[Amount]] = Field(min_length=1)
 
 
-class Limits(Part):
+class Limits(Detail):
     copy_bytes_per_second: Positive
 
 
-class Cost(Part):
+class Cost(Detail):
     attention_formula: Count | None
     attention_torch: Count | None
     counters: dict[Name, Count | None]
@@ -134,10 +133,8 @@ class Cost(Part):
 
 
 class Recipe(Part):
-    model_config = ConfigDict(strict=True, extra="allow")
-
     epochs: One
-    augmentation: dict[str, Any]
+    augmentation: dict[str, Plain]
 
 
 class Job(Part):
@@ -149,18 +146,18 @@ class Epoch(Part):
     val_top1: Amount
 
 
-class Training(Part):
-    """What a training run told of itself."""
+class Training(Detail):
+    """With what a training run told of itself."""
 
     job: Job
-    data: dict[str, Any]
+    data: dict[str, Plain]
     history: list[Epoch]
     parameters: One
     shared_weights: Text
     data_order: Text
 
 
-class Overhead(Part):
+class Overhead(Detail):
     total_seconds: Amount
     start_seconds: Amount
     model_seconds: Amount
@@ -168,16 +165,19 @@ class Overhead(Part):
     command: Text = ""
 
 
-DETAILS: dict[str, type[Part]] = {
+DETAILS: dict[str, type[Detail]] = {
     "breakdown": Breakdown,
     "limits": Limits,
     "macs": Cost,
     "top1": Training,
+    "overhead": Overhead,
 }
 
 
-class Line(Part):
-    """One record."""
+class Line(BaseModel):
+    """One record. Its parts are looked at apart, because many records say the same there."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
 
     run: Text
     study: Text
@@ -193,14 +193,14 @@ class Line(Part):
     reason: Text = ""
     detail: dict[str, Any] = {}
     policy: dict[str, Any] = {}
-    machine: Machine = Machine()
-    versions: dict[str, Text] = {}
+    machine: dict[str, Any] = {}
+    versions: dict[str, Any] = {}
     commit: Text = ""
     time: Annotated[Text, AfterValidator(_date)] = ""
 
 
 def parse(line: bytes) -> dict[str, Any]:
-    """A line as a table of plain values, all of them finite. The parser takes no more than 200 levels of nesting.
+    """A line as a table of values. The parser takes no more than 200 levels of nesting.
 
     Raises:
         ValueError: it is none; the message says why.
@@ -212,26 +212,13 @@ def parse(line: bytes) -> dict[str, Any]:
         raise ValueError(f"not a whole line of JSON: {_plain(why)}") from None
     if not isinstance(values, dict):
         raise ValueError("not a table of fields")
-    if SUSPICIOUS.search(line):
-        check_numbers(values)
     return values
 
 
-def check_numbers(values: Any) -> None:
-    """Whether other tools can hold the numbers, however deep they stand.
-
-    Raises:
-        ValueError: they cannot.
-    """
-    if isinstance(values, dict | list):
-        for value in values.values() if isinstance(values, dict) else values:
-            check_numbers(value)
-    elif isinstance(values, int | float) and not abs(values) <= LARGEST:
-        raise ValueError("a number is too large, or none")
-
-
-def check(values: dict[str, Any]) -> dict[str, Any]:
+def check(values: dict[str, Any], shared: dict[Any, Any]) -> dict[str, Any]:
     """The fields of a record, with what its version of the schema did not say yet.
+
+    ``shared`` takes the parts that many records say alike, so that each is held and looked at once.
 
     Raises:
         ValueError: it is no record that this version can read; the message names the field, and says what is wrong.
@@ -242,53 +229,64 @@ def check(values: dict[str, Any]) -> dict[str, Any]:
     if schema > SCHEMA:
         raise ValueError(f"made by a newer xbench: its schema is {_short(schema)}, this one reads up to {SCHEMA}")
     line = _validated(Line, values)
-    case, metric, detail = line.case, line.metric, line.detail
-    if case and schema < 2:
-        case = {**CASE_BEFORE_2, **case}
-        values = {**values, "case": case}
-    if detail:
-        _validated(Known, detail, "detail")
-        if "warm_up" in detail:
-            _validated(Quality, detail, "detail")
+    case = {**CASE_BEFORE_2, **line.case} if line.case and schema < 2 else line.case
+    parts = [("case", case, _model_of(case)), ("machine", line.machine, Machine)]
+    parts += [("versions", line.versions, Versions), ("policy", line.policy, Part)]
+    found = dict(values)
+    for name, part, model in parts:
+        key = name, repr(part)
+        if key not in shared:
+            _validated(model, part, name)
+            shared[key] = part
+        found[name] = shared[key]
+    _check_metric(line, case)
+    if line.detail:
+        _validated(_detail_of(line), line.detail, "detail")
+    return found
+
+
+class Versions(Part):
+    __pydantic_extra__: dict[str, Text] = Field(init=False)
+
+
+def _model_of(case: dict[str, Any]) -> type[Part]:
+    """Of what a case has to be: one of ours, of another suite, or of a run as a whole, which has none."""
+    if "level" in case:
+        return Case
+    return Foreign if case else Part
+
+
+def _detail_of(line: Line) -> type[Detail]:
+    if line.samples and line.metric in DETAILS:
+        return DETAILS[line.metric]
+    return Timed if "warm_up" in line.detail else Detail
+
+
+def _check_metric(line: Line, case: dict[str, Any]) -> None:
+    """Raises: ValueError: the metric, its unit and its samples do not go together."""
+    metric, known = line.metric, METRICS.get(line.metric)
     if not case:
-        _check_whole(line)
-        return values
-    if "level" not in case:
-        _validated(Foreign, case, "case")
-        _check_samples(line, zero=False)
-        return values
-    _validated(Case, case, "case")
-    known = METRICS.get(metric)
-    if known is None:
+        return
+    if "level" in case and known is None:
         raise ValueError(f"metric: {_short(metric)} is none that this xbench knows")
-    if line.unit != known.unit:
+    if known is not None and line.unit != known.unit:
         raise ValueError(f"unit: that of {metric} is {known.unit}, not {_short(line.unit)}")
-    _check_samples(line, zero=known.how != "timed")
-    if line.samples and metric in DETAILS:
-        _validated(DETAILS[metric], detail, "detail")
-    if line.samples and metric == "breakdown" and any(len(p) != len(line.samples) for p in detail["parts"].values()):
-        raise ValueError("detail.parts: not as many as samples")
-    if line.samples and metric == "top1" and max(line.samples) > 100:
-        raise ValueError("samples: more than 100 %")
-    return values
-
-
-def _check_whole(line: Line) -> None:
-    """A record of a run as a whole, of no case."""
-    if line.metric == "overhead":
-        _validated(Overhead, line.detail, "detail")
-        if not line.samples:
-            raise ValueError("samples: there are none")
-
-
-def _check_samples(line: Line, zero: bool) -> None:
     if line.status == "ok" and not line.samples:
         raise ValueError("samples: there are none, and the status is ok")
     if line.samples and line.status != "ok":
         raise ValueError(f"status: {line.status}, and there are samples")
-    least = min(line.samples, default=1.0)
-    if least < 0 or not (zero or least >= SMALLEST):
+    least, most = min(line.samples, default=1.0), max(line.samples, default=1.0)
+    if least < 0 or (least < SMALLEST and (known is None or known.how == "timed")):
         raise ValueError(f"samples: {least:g} cannot be")
+    if metric == "top1" and most > 100:
+        raise ValueError(f"samples: {most:g} % cannot be")
+    if line.samples and "level" in case and metric in DETAILS and not line.detail:
+        raise ValueError("detail: there is none")
+    parts = line.detail.get("parts")
+    if metric == "breakdown" and isinstance(parts, dict):
+        for name, times in parts.items():
+            if isinstance(times, list) and len(times) != len(line.samples):
+                raise ValueError(f"detail.parts.{_short_name(name)}: not as many as samples")
 
 
 def _validated(model: type[Any], values: Any, place: str = "") -> Any:
@@ -300,7 +298,7 @@ def _validated(model: type[Any], values: Any, place: str = "") -> Any:
 
 def explain(error: ValidationError, place: str = "") -> str:
     """The first of pydantic's errors in words: "samples.0: input should be a valid number"."""
-    first = error.errors(include_url=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     # Of a choice of types, the names of the types stand in the place, too.
     steps = [str(step) for step in first["loc"] if not (isinstance(step, str) and ("[" in step or step in _TYPES))]
     where = ".".join([*([place] if place else []), *map(_short_name, steps)])

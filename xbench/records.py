@@ -82,11 +82,13 @@ class Record:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Record":
         """A record as any known schema wrote it: fields it lacked get their defaults, fields we lack are dropped."""
-        known = {f.name for f in fields(cls)}
-        record = {key: value for key, value in values.items() if key in known}
+        record = {key: value for key, value in values.items() if key in FIELDS}
         if record.get("case") and record.get("schema", 1) < 2:
             record["case"] = {**CASE_BEFORE_2, **record["case"]}
         return cls(**record)
+
+
+FIELDS = frozenset(field.name for field in fields(Record))
 
 
 def parse_time(text: str) -> datetime:
@@ -199,14 +201,14 @@ def read_ledger(path: Path) -> Reading:
     records: list[Record] = []
     skipped: list[Skipped] = []
     seen: dict[Any, tuple[int, Record]] = {}
-    shared: dict[str, Any] = {}
+    shared: dict[Any, Any] = {}
     try:
         if path.exists() and not path.is_file():
             raise UserError(f"cannot read records from {path}: it is no file.")
         with path.open("rb") as file:
             for number, line in _lines(file):
                 try:
-                    record = _shared(check(parse(line)), shared)
+                    record = Record.from_dict(check(parse(line), shared))
                     _check_new(record, number, seen)
                 except ValueError as error:
                     skipped.append(Skipped(path, number, str(error)))
@@ -227,14 +229,6 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             rest = file.readline(LONGEST_LINE)
         if line.strip():
             yield number, line
-
-
-def _shared(values: dict[str, Any], shared: dict[str, Any]) -> Record:
-    """The record, with what many say alike held once in ``shared``: a hundred thousand have to fit into memory."""
-    for name in ("case", "policy", "machine", "versions"):
-        if name in values:
-            values[name] = shared.setdefault(repr(values[name]), values[name])
-    return Record.from_dict(values)
 
 
 def _check_new(record: Record, number: int, seen: dict[Any, tuple[int, Record]]) -> None:

@@ -81,13 +81,13 @@ class Results:
         self.against = against or next(iter(reversed(recorded)), next(iter(self.arms), ""))
         self._found: dict[tuple[Any, ...], Any] = {}
 
-    def _number(self, conditions: Conditions) -> int:
+    def number_of(self, conditions: Conditions) -> int:
         """Of the place among ``conditions``; -1 where it is none of them."""
         own = self._number_of_own.get(id(conditions))
         return self._numbers.get(_hashable(conditions), -1) if own is None else own
 
-    def _once(self, key: tuple[Any, ...], find: Callable[[], Found]) -> Found:
-        """What ``find`` gives, found once: tables, words and charts ask for the same figures."""
+    def once(self, key: tuple[Any, ...], find: Callable[[], Found]) -> Found:
+        """What ``find`` gives, found once under this key: tables, words and charts ask for the same."""
         if key not in self._found:
             self._found[key] = find()
         return self._found[key]
@@ -124,12 +124,12 @@ class Results:
 
     def sweeps(self) -> list[Sweep]:
         """The conditions by what they have in common, ordered by extent; each stands in exactly one."""
-        return self._once(("sweeps",), lambda: find_sweeps(self.conditions))
+        return self.once(("sweeps",), lambda: find_sweeps(self.conditions))
 
     def speed_metric_at(self, conditions: Conditions) -> str | None:
         """The metric that speaks for speed there: throughput where it was asked for; None where nothing was timed."""
-        number = self._number(conditions)
-        return self._once(("speed", number), lambda: self._speed_metric(number))
+        number = self.number_of(conditions)
+        return self.once(("speed", number), lambda: self._speed_metric(number))
 
     def _speed_metric(self, number: int) -> str | None:
         asked = [m for m in self.metrics if any((number, arm, m) in self._by_place for arm in self.arms)]
@@ -142,7 +142,7 @@ class Results:
         def find() -> str | None:
             return next((m for m in MEMORY if any(self.measured(conditions, arm, m) for arm in self.arms)), None)
 
-        return self._once(("memory", self._number(conditions)), find)
+        return self.once(("memory", self.number_of(conditions)), find)
 
     @cached_property
     def control(self) -> str | None:
@@ -151,9 +151,9 @@ class Results:
 
     def cell(self, conditions: Conditions, arm: str, metric: str) -> Cell | None:
         """The figure, or why there is none; None where it was never asked for."""
-        place = self._number(conditions), arm, metric
+        place = self.number_of(conditions), arm, metric
         records = self._by_place.get(place)
-        return self._once(("cell", *place), lambda: self._cell(metric, records)) if records else None
+        return self.once(("cell", *place), lambda: self._cell(metric, records)) if records else None
 
     def _cell(self, metric: str, records: Sequence[Record]) -> Cell:
         ok = [record for record in records if record.samples]
@@ -196,8 +196,8 @@ class Results:
         if METRICS[metric].how == "trained":
             return None  # accuracies are compared by their difference
         find = self._exact_ratio if METRICS[metric].exact else self._timed_ratio
-        place = ("ratio", self._number(conditions), arm, metric, to)
-        return self._once(place, lambda: find(conditions, arm, metric, to))
+        place = ("ratio", self.number_of(conditions), arm, metric, to)
+        return self.once(place, lambda: find(conditions, arm, metric, to))
 
     def _exact_ratio(self, conditions: Conditions, arm: str, metric: str, to: str) -> Estimate | None:
         of, against = (self.measured(conditions, label, metric) for label in (arm, to))
@@ -218,7 +218,7 @@ class Results:
 
     def measured(self, conditions: Conditions, arm: str, metric: str) -> list[Record]:
         """The records of one metric that have a figure."""
-        records = self._by_place.get((self._number(conditions), arm, metric), [])
+        records = self._by_place.get((self.number_of(conditions), arm, metric), [])
         return [record for record in records if record.samples]
 
     def samples(self, conditions: Conditions, arm: str, metric: str) -> dict[tuple[str, int, int], list[float]]:
@@ -270,6 +270,11 @@ class Results:
                 if key in record.detail:
                     found.setdefault(record.case["arm"], {})[key] = record.detail[key]
         return found
+
+    @cached_property
+    def stated(self) -> dict[str, dict[str, str]]:
+        """By arm, cost and memory in N that an attention from outside states, as the records keep them."""
+        return {r.case["arm"]: r.detail["attention"] for r in self._measured if "attention" in r.detail}
 
     def marked(self, arm: str) -> str:
         """The arm's name in a table: "name †" where its attention failed the checks that every one must pass."""
