@@ -171,10 +171,8 @@ def main() -> None:
     for kind, found in count.items():
         cells = " | ".join(str(found[what]) for what in kinds)
         print(f"| {len(INPUTS[kind])} {kind} | {found.total()} | {cells} |")
-    print(
-        f"{sum(map(len, INPUTS.values()))} inputs; a traceback from {len(bad.get('traceback', ()))} of them, ", end=""
-    )
-    print(f"code that ran from {len(bad.get('ran', ()))}.")
+    ended, ran = (len(bad.get(what, ())) for what in ("traceback", "ran"))
+    print(f"{sum(map(len, INPUTS.values()))} inputs: {ended} ended in a traceback, of {ran} code ran.")
 
 
 if __name__ == "__main__":

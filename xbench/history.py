@@ -100,10 +100,12 @@ def histories(records: Iterable[Record]) -> list[Series]:
     The same case on another machine is another series.
     """
     found: dict[tuple[str, str, str], dict[str, dict[Any, Record]]] = {}
+    records = list(records)
+    machines = {id(record.machine): _place_of(record) for record in {id(r.machine): r for r in records}.values()}
     for record in records:
         if not record.case or record.case.get("control") or record.metric in EXPLANATIONS:
             continue
-        own = found.setdefault((record.place, record.metric, _place_of(record)), {})
+        own = found.setdefault((record.place, record.metric, machines[id(record.machine)]), {})
         # A ledger and its copy hold the same records.
         own.setdefault(record.run, {})[record.launch, record.heat, record.status] = record
     return [_series([list(run.values()) for run in runs.values()]) for runs in found.values()]

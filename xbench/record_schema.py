@@ -266,6 +266,8 @@ def _check_metric(line: Line, case: dict[str, Any]) -> None:
     """Raises: ValueError: the metric, its unit and its samples do not go together."""
     metric, known = line.metric, METRICS.get(line.metric)
     if not case:
+        if metric == "overhead" and not (line.samples and line.detail):
+            raise ValueError(f"{'detail' if line.samples else 'samples'}: there is none")
         return
     if "level" in case and known is None:
         raise ValueError(f"metric: {_short(metric)} is none that this xbench knows")

@@ -209,6 +209,10 @@ def read_ledger(path: Path) -> Reading:
             for number, line in _lines(file):
                 try:
                     record = Record.from_dict(check(parse(line), shared))
+                    # Cases are shared, so what they are as text is found once.
+                    like = shared.setdefault(id(record.case), record)
+                    if like is not record:
+                        vars(record)["place"] = like.place
                     _check_new(record, number, seen)
                 except ValueError as error:
                     skipped.append(Skipped(path, number, str(error)))

@@ -10,7 +10,7 @@ import math
 import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from xbench.commits import DIRTY, find_commit, is_dirty
 from xbench.errors import UserError
 from xbench.figures import FOREIGN_TIME, Figure, seconds
 from xbench.metrics import METRICS
+from xbench.reading import read_json
+from xbench.record_schema import check
 from xbench.records import Record
 from xbench.results import ARM_FIELDS
 
@@ -149,12 +151,11 @@ def from_pytest_benchmark(path: Path) -> list[Record]:
         UserError: the file cannot be read or is not of pytest-benchmark.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        document = json.loads(text)
-        source = hashlib.sha256(text.encode()).hexdigest()[:12]
+        document = read_json(path, "the benchmarks")
+        source = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         found = [record for benchmark in document["benchmarks"] for record in _records(benchmark, document, source)]
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}.") from error
+        for record in found:
+            check(asdict(record), {})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} is not a file of pytest-benchmark's JSON ({type(error).__name__}: {error})."
@@ -197,7 +198,8 @@ def _records(benchmark: dict[str, Any], document: dict[str, Any], source: str) -
 def _in_unit(time: float, unit: str) -> float:
     """The inverse of ``seconds``."""
     one = seconds(unit, 1.0)
-    assert one is not None
+    if one is None:
+        raise ValueError(f"{unit} is no unit of a time")
     return 1 / time if unit == METRICS["throughput"].unit else time / one
 
 

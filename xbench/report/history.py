@@ -64,6 +64,7 @@ def save_histories(series: Sequence[Series], changes: Sequence[Change], folder: 
         figure = draw(own, by_metric.get(metric, []))
         for suffix in ("png", "svg"):
             figure.savefig(folder / f"{metric}.{suffix}", dpi=160)
+            figure.set_layout_engine("none")  # laid out once
         saved.append(folder / f"{metric}.png")
     return saved
 
