@@ -51,7 +51,7 @@ class Part(BaseModel):
 class Case(Part):
     """What was measured: see ``study.Case``. More conditions are plain values, which can be compared."""
 
-    __pydantic_extra__: dict[str, Scalar] = Field(init=False)
+    __pydantic_extra__: dict[str, Scalar] = Field(init=False)  # type: ignore[assignment]
 
     arm: Name
     attn: Name | None
@@ -230,7 +230,7 @@ def check(values: dict[str, Any], shared: dict[Any, Any]) -> dict[str, Any]:
         raise ValueError(f"made by a newer xbench: its schema is {_short(schema)}, this one reads up to {SCHEMA}")
     line = _validated(Line, values)
     case = {**CASE_BEFORE_2, **line.case} if line.case and schema < 2 else line.case
-    parts = [("case", case, _model_of(case)), ("machine", line.machine, Machine)]
+    parts: list[tuple[str, Any, type[Part]]] = [("case", case, _model_of(case)), ("machine", line.machine, Machine)]
     parts += [("versions", line.versions, Versions), ("policy", line.policy, Part)]
     found = dict(values)
     for name, part, model in parts:
@@ -246,7 +246,7 @@ def check(values: dict[str, Any], shared: dict[Any, Any]) -> dict[str, Any]:
 
 
 class Versions(Part):
-    __pydantic_extra__: dict[str, Text] = Field(init=False)
+    __pydantic_extra__: dict[str, Text] = Field(init=False)  # type: ignore[assignment]
 
 
 def _model_of(case: dict[str, Any]) -> type[Part]:

@@ -234,7 +234,7 @@ def facts_of(name: str) -> AttentionInfo | None:
     imported, so that records, which come from anywhere, may name it.
     """
     if name in registered:
-        return registered[name].attention_info  # type: ignore[attr-defined,no-any-return]
+        return registered[name].attention_info  # type: ignore[attr-defined]
     return built_in().get(name)
 
 
