@@ -304,8 +304,9 @@ def test_two_runs_of_one_case_are_two_files_and_not_one_name_twice(records, run,
 
 @pytest.mark.skipif(not commit(), reason="asv's results belong to commits; this is no checkout")
 def test_asv_shows_and_publishes_what_was_exported(run, records, tmp_path):
-    changed = [replace(r, commit=r.commit + "-dirty") for r in records if r.case["img_size"] == [256, 256]]
-    unknown = [replace(r, commit="0" * 12) for r in records]
+    small = [r for r in records if r.case["img_size"] == [256, 256]]
+    changed = [replace(r, commit=r.commit + "-dirty", run="changed") for r in small]
+    unknown = [replace(r, commit="0" * 12, run="unknown") for r in records]
     Ledger(run / "records.jsonl").append([*changed, *unknown])
     out = tmp_path / "asv"
     assert xbench("export", run, "--format", "asv", "-o", out).exit_code == 0

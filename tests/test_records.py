@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from xbench.errors import UserError
-from xbench.records import Ledger, Record, read_records
+from xbench.records import SCHEMA, Ledger, Record, SkippedWarning, read_records
 
 
 def record(launch: int = 0, **fields) -> Record:
@@ -31,23 +31,24 @@ def test_a_torn_line_is_skipped_and_the_next_record_is_whole(tmp_path):
     with ledger.path.open("ab") as file:
         file.write(b'{"run": "r", "stu')
     ledger.append([record(2, samples=[2.0])])
-    with pytest.warns(UserWarning, match=r"records.jsonl:2 is not a whole record"):
+    with pytest.warns(UserWarning, match=r"records.jsonl:2 \(not a whole line"):
         assert [r.launch for r in ledger.read()] == [1, 2]
 
 
-def test_records_of_other_schema_versions_are_readable(tmp_path):
+def test_older_schemas_are_read_and_newer_ones_are_said_to_be_newer(tmp_path):
     path = tmp_path / "records.jsonl"
     old = {"run": "r", "study": "s", "key": "k", "case": {}, "metric": "macs", "unit": "MACs", "schema": 0}
-    new = {**old, "samples": [1.0], "schema": 99, "a_field_of_the_future": True}
-    path.write_text(json.dumps(old) + "\n" + json.dumps(new) + "\n")
-    found = read_records([path])
-    assert [r.schema for r in found] == [0, 99]
+    more = {**old, "samples": [1.0], "schema": SCHEMA, "a_field_of_the_future": True}
+    path.write_text("".join(json.dumps(line) + "\n" for line in (old, more, {**more, "schema": 99})))
+    with pytest.warns(SkippedWarning, match=r"records.jsonl:3 \(made by a newer xbench"):
+        found = read_records([path])
+    assert [r.schema for r in found] == [0, SCHEMA]
     assert found[1].samples == [1.0]
 
 
 def _write_many(path, writer):
     for i in range(50):
-        Ledger(path).append([record(1000 * writer + i, samples=[float(i)] * 50)])
+        Ledger(path).append([record(1000 * writer + i, samples=[i + 1.0] * 50)])
 
 
 def test_writers_at_once_lose_nothing(tmp_path):

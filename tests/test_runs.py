@@ -63,7 +63,7 @@ def runs(tmp_path, monkeypatch):
 
 
 def test_every_run_is_a_row_the_newest_first(runs):
-    with pytest.warns(UserWarning, match=r"torn/records.jsonl:3 is not a whole record"):
+    with pytest.warns(UserWarning, match=r"torn/records.jsonl:3 \(not a whole line"):
         found = find_runs()
     assert [(run.path.name, run.ok, run.failed, run.problem) for run in found] == [
         ("partly", 1, 1, ""),

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AttentionSpec",
     "attention_class",
+    "attention_facts",
     "attention_origin",
     "attention_sources",
     "build_attention",
     "parse_attention",
     "register_attention",
+    "split_spec",
 ]
 
 
@@ -77,9 +79,7 @@ def parse_attention(text: str) -> AttentionSpec:
     Raises:
         UserError: unknown name or option, a value that is not of the option's type, or a class that cannot be imported.
     """
-    name, _, tail = text.rpartition(":")
-    if not name or "=" not in tail:
-        name, tail = text, ""
+    name, tail = split_spec(text)
     info = describe(name)
     # The widths belong to the skeleton, but the number of heads may be asked for here.
     allowed = {**info.options, "num_heads": info.options.get("num_heads", 4)}
@@ -102,6 +102,12 @@ def parse_attention(text: str) -> AttentionSpec:
     return AttentionSpec(name, tuple(sorted(options.items())))
 
 
+def split_spec(text: str) -> tuple[str, str]:
+    """The name or place, and the options as they are written."""
+    name, _, tail = text.rpartition(":")
+    return (name, tail) if name and "=" in tail else (text, "")
+
+
 def attention_sources(text: str) -> list[Path]:
     """The files that define an attention: its class's, its bases', and what they import from beside them.
 
@@ -116,6 +122,13 @@ def attention_sources(text: str) -> list[Path]:
     else:
         files = plugins.class_files(registered.get(info.name) or plugins.load(info.target))
     return plugins.with_imports(files, package)
+
+
+def attention_facts(text: str) -> dict[str, str]:
+    """Cost and memory in N that an attention from outside states, for its records; nothing for a built-in one."""
+    info = describe(parse_attention(text).name)
+    stated = {} if info.name in built_in() else {"cost": info.cost, "memory": info.memory}
+    return {key: value for key, value in stated.items() if value}
 
 
 def attention_origin(text: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from xbench.attention import attention_facts
 from xbench.data.photos import photos_digest
 from xbench.errors import UserError
 from xbench.identity import case_key, forget_sources, provenance
@@ -14,7 +15,7 @@ from xbench.policy import STOCK, find_policy
 from xbench.process import ArmError
 from xbench.records import Ledger, Record
 from xbench.results import Results
-from xbench.study import Case, Study
+from xbench.study import Arm, Case, Study
 from xbench.watch import Clock, Observer
 
 
@@ -152,7 +153,7 @@ class Book:
             unit=METRICS[metric].unit,
             against=self.study.against,
             samples=samples,
-            detail={**(detail or {}), **self.notes.get(case.arm.code, {})},
+            detail={**(detail or {}), **self.notes.get(case.arm.code, {}), **_stated(case.arm)},
             launch=launch,
             heat=heat,
             policy=self._policy_of(case, metric),
@@ -210,3 +211,9 @@ class Book:
     def results(self) -> Results:
         """What the records so far say, with the arms in the order asked for."""
         return Results(self.records, [arm.label for arm in self.study.arms], self.study.against)
+
+
+def _stated(arm: Arm) -> dict[str, Any]:
+    """What only this code can tell of an attention from outside: who reads the records does not import it."""
+    facts = attention_facts(arm.attn) if arm.attn and arm.checkout is None else {}
+    return {"attention": facts} if facts else {}

@@ -27,6 +27,10 @@ def shares(results: Results, conditions: Conditions, arm: str) -> dict[str, Esti
     several, so the shares add up to 1 only nearly. The interval is over launches, between 0 and 1. Empty where nothing
     was measured, and where the control failed.
     """
+    return results.once(("shares", results.number_of(conditions), arm), lambda: _shares(results, conditions, arm))
+
+
+def _shares(results: Results, conditions: Conditions, arm: str) -> dict[str, Estimate]:
     if not results.trusted(conditions):
         return {}
     found: dict[str, dict[tuple[Any, ...], float]] = {}
@@ -72,11 +76,16 @@ def limits(results: Results, conditions: Conditions) -> Machine | None:
 
     None where they were not measured.
     """
+    machine = machine_of(conditions)
+    return results.once(("limits", machine), lambda: _machine(results, machine))
+
+
+def _machine(results: Results, machine: tuple[str, str, int]) -> Machine | None:
     # Launches at different places are launches of their own.
     found = {
         (f"{record.run} {_without_arm(record)}", record.launch, record.heat): record
         for record in results.by_metric.get("limits", [])
-        if machine_of(record.case) == machine_of(conditions)
+        if machine_of(record.case) == machine
     }
     if not found:
         return None

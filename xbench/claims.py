@@ -4,7 +4,6 @@ A claim is a sentence with its source. A test of it names a quantity that record
 is taken, and what is accepted. pydantic checks the file; ``replay`` does the testing.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,6 +13,7 @@ from xbench.axes import parse_img_size
 from xbench.errors import UserError, unknown_name
 from xbench.metrics import METRICS
 from xbench.models.sizes import SIZES
+from xbench.reading import read_toml
 from xbench.results import EXPLANATIONS
 from xbench.study import DEVICES, DIRECTIONS, DTYPES, LEVELS
 
@@ -229,12 +229,7 @@ def load_claims(path: Path) -> list[Claim]:
         UserError: the file cannot be read or is not TOML, or says of a claim what makes no sense; the message names the
             claim, the test and the key.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the claims {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a TOML file: {error}.") from error
+    values = read_toml(path, "the claims")
     try:
         return ClaimsFile.model_validate(values).claim
     except ValidationError as error:

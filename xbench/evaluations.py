@@ -6,9 +6,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from xbench.attention import AttentionSpec, parse_attention
-from xbench.errors import UserError
-from xbench.registry import catalogue
+from xbench.attention import split_spec
+from xbench.registry import facts_of
 from xbench.results import Results
 from xbench.statistics import verdict
 from xbench.sweeps import Conditions
@@ -42,19 +41,18 @@ def functions(results: Results) -> dict[str, list[str]]:
 def function_of(arm: dict[str, Any]) -> str:
     """What an arm computes, whichever way: the attention that it says it ``computes``, or itself, with its options.
 
-    An option that the computed attention does not have can only be about the way.
+    An option that the computed attention does not have can only be about the way. Of attentions from outside nothing
+    is known but what the record says: they are not imported.
     """
     if arm["attn"] is None:
         return str(arm["baseline"] or arm["arm"])
-    try:
-        spec, known = parse_attention(arm["attn"]), catalogue()
-    except UserError:  # records of a machine where more is installed
-        return str(arm["attn"])
-    target = known.get(known[spec.name].computes) if spec.name in known else None
+    name, options = split_spec(arm["attn"])
+    info = facts_of(name)
+    target = facts_of(info.computes) if info and info.computes else None
     if target is None:
-        return str(spec)
-    shared = tuple((key, value) for key, value in spec.options if key in {*target.options, "num_heads"})
-    return str(AttentionSpec(target.name, shared))
+        return str(arm["attn"])
+    shared = [part for part in options.split(",") if part.partition("=")[0] in {*target.options, "num_heads"}]
+    return f"{target.name}:{','.join(shared)}" if shared else target.name
 
 
 def strongest(results: Results, conditions: Conditions) -> list[Strongest]:

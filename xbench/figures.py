@@ -3,7 +3,6 @@
 ``Results`` reads records as a comparison of attentions; here a figure is a name, a metric and its samples.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +72,7 @@ def figures(records: Iterable[Record]) -> list[Figure]:
     found: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         if record.case and record.samples and not record.case.get("control") and record.metric not in EXPLANATIONS:
-            found.setdefault((json.dumps(record.case, sort_keys=True), record.metric), []).append(record)
+            found.setdefault((record.place, record.metric), []).append(record)
     return [_figure(own) for own in found.values()]
 
 

@@ -99,14 +99,20 @@ def histories(records: Iterable[Record]) -> list[Series]:
 
     The same case on another machine is another series.
     """
-    found: dict[str, dict[str, dict[Any, Record]]] = {}
+    found: dict[tuple[str, str, str], dict[str, dict[Any, Record]]] = {}
+    records = list(records)
+    machines = {id(record.machine): _place_of(record) for record in {id(r.machine): r for r in records}.values()}
     for record in records:
         if not record.case or record.case.get("control") or record.metric in EXPLANATIONS:
             continue
-        own = found.setdefault(json.dumps([record.case, record.metric, _hardware(record)], sort_keys=True), {})
+        own = found.setdefault((record.place, record.metric, machines[id(record.machine)]), {})
         # A ledger and its copy hold the same records.
         own.setdefault(record.run, {})[record.launch, record.heat, record.status] = record
     return [_series([list(run.values()) for run in runs.values()]) for runs in found.values()]
+
+
+def _place_of(record: Record) -> str:
+    return json.dumps(_hardware(record), sort_keys=True)
 
 
 def _hardware(record: Record) -> dict[str, Any]:

@@ -133,8 +133,8 @@ class Launch:
                     block for _ in range(blocks) for _, block in crew.in_turn(doing, "block", [case], name, batch=1)
                 ]
                 if len(taken) == blocks:
-                    detail = {"warm_up": warm, "faults_per_iteration": max(block["faults"] for block in taken)}
-                    records.append(self._record(case, 0, name, [1e3 * block["seconds"] for block in taken], detail))
+                    samples = [1e3 * block["seconds"] for block in taken]
+                    records.append(self._record(case, 0, name, samples, _quality(1, warm, taken)))
         self._group.stock_seconds += time.monotonic() - began
         return records
 
@@ -168,15 +168,19 @@ class Launch:
                 samples["latency"] = [1e3 * s for s in seconds]
             for part in taken[0]["parts"]:
                 samples[f"{part}_time"] = [1e3 * block["parts"][part] for block in taken]
-            detail = {
-                "batch": batch,
-                "warm_up": warm[batch],
-                "measured_seconds": sum(seconds) * warm[batch]["block_iterations"],
-                "faults_per_iteration": max(block["faults"] for block in taken),
-                "involuntary_switches": sum(block["involuntary_switches"] for block in taken),
-                "steal_seconds": sum(block["steal_seconds"] for block in taken),
-                "stall_seconds": sum(block["stall_seconds"] for block in taken),
-                "device": device,
-            }
+            detail = {**_quality(batch, warm[batch], taken), "device": device}
             found += [self._record(case, heat, name, samples[name], detail) for name in metrics if name in samples]
         return found
+
+
+def _quality(batch: int, warm: dict[str, Any], taken: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the blocks of a launch leave of their quality."""
+    return {
+        "batch": batch,
+        "warm_up": warm,
+        "measured_seconds": sum(block["seconds"] for block in taken) * warm["block_iterations"],
+        "faults_per_iteration": max(block["faults"] for block in taken),
+        "involuntary_switches": sum(block["involuntary_switches"] for block in taken),
+        "steal_seconds": sum(block["steal_seconds"] for block in taken),
+        "stall_seconds": sum(block["stall_seconds"] for block in taken),
+    }

@@ -9,20 +9,25 @@ import ast
 import hashlib
 import importlib
 import inspect
+import json
 import os
+import site
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache, reduce
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
 from importlib.metadata import packages_distributions as read_packages_distributions
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from xbench.errors import UserError, unknown_name
 
 ENTRY_POINT_GROUP = "xbench.attention"
+OWN = ("xbench", "attention_variants")  # packages that lie beside one another here
 
 packages_distributions = cache(read_packages_distributions)
 
@@ -139,6 +144,51 @@ def origin(target: str) -> dict[str, str]:
         path = Path(sys.modules[place].__file__ or place)
     label = place if is_file(place) else path.name
     return {label: f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"}
+
+
+def whose(target: str) -> str:
+    """ "package 1.0", "Python" or "xbench": what installed a target, "" where nothing did. Nothing is imported."""
+    place = target.rpartition(":")[0] or target
+    top = place.partition(".")[0]
+    if is_file(place) or not top.isidentifier():
+        return ""
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return ""
+    if spec is None:
+        return ""
+    if spec.origin in ("built-in", "frozen"):
+        return "Python"
+    origins = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+    files = [Path(origin).resolve() for origin in origins]
+    found = _distribution(top)
+    name = f"{found.name} {found.version}" if found else ""
+    if files and all(_lies_in(file, [Path(__file__).parents[1]]) for file in files) and top in OWN:
+        return "xbench"
+    if files and found and all(_lies_in(file, _editable(found)) for file in files):
+        return name
+    paths = sysconfig.get_paths()
+    packages = [paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()]
+    folders = list(map(Path, packages))
+    if files and all(_lies_in(file, folders) for file in files):
+        return name or "an installed package"
+    library = [Path(paths["stdlib"]), Path(paths["platstdlib"])]
+    return "Python" if files and top in sys.stdlib_module_names and all(_lies_in(f, library) for f in files) else ""
+
+
+def _lies_in(file: Path, folders: Iterable[Path]) -> bool:
+    return any(file.is_relative_to(folder.resolve()) for folder in folders)
+
+
+def _editable(found: Distribution) -> list[Path]:
+    """The folder that a package is installed from by "pip install -e"."""
+    try:
+        origin = json.loads(found.read_text("direct_url.json") or "{}")
+        url = urlsplit(origin["url"]) if origin.get("dir_info", {}).get("editable") else None
+    except (ValueError, KeyError, AttributeError):
+        return []
+    return [Path(unquote(url.path))] if url and url.scheme == "file" else []
 
 
 def _distribution(package: str) -> Distribution | None:

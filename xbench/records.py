@@ -1,16 +1,20 @@
 """Records, and the ledger they are kept in: one line of JSON per record, appended in one write and flushed to disk.
 
-Several writers at once are fine. A line torn by a crash is skipped with a warning; what it held is measured again.
+Several writers at once are fine. A line torn by a crash, or that is no record for another reason, is skipped with a
+warning; what it held is measured again.
 """
 
 import json
 import os
+import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 from xbench.errors import UserError
 
@@ -20,6 +24,8 @@ CASE_BEFORE_2 = {"mode": "eager", "level": "model", "direction": "inference", "t
 # The policy of all cases before there was a choice of it; benchmarks imported from elsewhere have none.
 POLICY_BEFORE = {"policy": "passive"}
 Status = Literal["ok", "oom", "timeout", "crash", "unsupported", "unverified", "diverged"]
+LONGEST_LINE = 2**26  # bytes; a record has some thousand
+NAMED = 5  # skipped lines that are named one by one
 
 
 @dataclass(frozen=True)
@@ -70,16 +76,37 @@ class Record:
         """Median of the samples; None where there are none."""
         return median(self.samples) if self.samples else None
 
+    @cached_property
+    def place(self) -> str:
+        """The case as text, equal where cases are: to group by."""
+        return sys.intern(json.dumps(self.case, sort_keys=True))
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Record":
-        """A record as any schema version wrote it: fields it lacked get their defaults, fields we lack are dropped."""
-        known = {f.name for f in fields(cls)}
-        record = {key: value for key, value in values.items() if key in known}
-        if record.get("case") and record.get("schema", 1) < 2:
-            record["case"] = {**CASE_BEFORE_2, **record["case"]}
-        if "level" in record.get("case", {}):
-            record["case"] = {**POLICY_BEFORE, **record["case"]}
+        """A record as any known schema wrote it: fields it lacked get their defaults, fields we lack are dropped."""
+        record = {key: value for key, value in values.items() if key in FIELDS}
+        record["case"] = whole_case(record.get("case", {}), record.get("schema", 1))
         return cls(**record)
+
+
+FIELDS = frozenset(field.name for field in fields(Record))
+
+
+def parse_time(text: str) -> datetime:
+    """The time that a record names; of UTC where it does not say.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def whole_case(case: dict[str, Any], schema: int) -> dict[str, Any]:
+    """A case as any version of the schema wrote it, with what that did not say yet."""
+    if case and schema < 2:
+        case = {**CASE_BEFORE_2, **case}
+    return {**POLICY_BEFORE, **case} if "level" in case else case
 
 
 class Ledger:
@@ -117,29 +144,111 @@ class Ledger:
             raise UserError(f"cannot write results to {self.path}: {error.strerror}.") from error
 
     def read(self) -> list[Record]:
-        """All records of this file, oldest first."""
+        """All records of this file, oldest first; see ``read_records``."""
         return read_records([self.path])
 
 
 def read_records(paths: Iterable[Path]) -> list[Record]:
-    """The records of several ledgers, in order.
-
-    A line that is not a record, torn by a crash, is skipped with a warning that names it.
+    """The records of several ledgers, in order. Of what is left out a warning says how much there is of it, and why.
 
     Raises:
         UserError: a file does not exist or cannot be read.
     """
     records = []
     for path in paths:
-        try:
-            lines = path.read_bytes().split(b"\n")
-        except OSError as error:
-            raise UserError(f"cannot read records from {path}: {error.strerror}.") from error
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                records.append(Record.from_dict(json.loads(line)))
-            except (ValueError, TypeError, AttributeError):
-                warnings.warn(f"{path}:{number} is not a whole record and is skipped", stacklevel=2)
+        reading = read_ledger(path)
+        warn_of(reading.skipped)
+        records += reading.records
     return records
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A line of a ledger that is left out, and why."""
+
+    path: Path
+    line: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a ledger holds: records, oldest first, and the lines that are none."""
+
+    records: list[Record]
+    skipped: list[Skipped]
+
+
+class SkippedWarning(UserWarning):
+    """Of lines that are left out. The command line shows it at the end."""
+
+
+def warn_of(skipped: Sequence[Skipped]) -> None:
+    """Warns of lines that are left out."""
+    if skipped:
+        warnings.warn(SkippedWarning(show_skipped(skipped)), stacklevel=2)
+
+
+def show_skipped(skipped: Sequence[Skipped]) -> str:
+    """In a sentence, how many lines are left out; of the first few which, and why."""
+    named = [f"{one.path}:{one.line} ({one.why})" for one in skipped[:NAMED]]
+    more = [f"{len(skipped) - NAMED:,} more"] if len(skipped) > NAMED else []
+    count = "1 line is no record and is" if len(skipped) == 1 else f"{len(skipped):,} lines are no records and are"
+    return f"{count} left out: {'; '.join([*named, *more])}."
+
+
+def read_ledger(path: Path) -> Reading:
+    """All that a ledger holds. What is no record of a schema that this version knows is skipped, and so is what repeats
+    or contradicts an earlier line: another figure of the same arm, conditions, metric, launch and heat of one run.
+
+    Raises:
+        UserError: the file does not exist or cannot be read.
+    """
+    from xbench.record_schema import check, parse  # Not for those who only write.
+
+    records: list[Record] = []
+    skipped: list[Skipped] = []
+    seen: dict[Any, tuple[int, Record]] = {}
+    shared: dict[Any, Any] = {}
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"cannot read records from {path}: it is no file.")
+        with path.open("rb") as file:
+            for number, line in _lines(file):
+                try:
+                    record = Record.from_dict(check(parse(line), shared))
+                    # Cases are shared, so what they are as text is found once.
+                    like = shared.setdefault(id(record.case), record)
+                    if like is not record:
+                        vars(record)["place"] = like.place
+                    _check_new(record, number, seen)
+                except ValueError as error:
+                    skipped.append(Skipped(path, number, str(error)))
+                else:
+                    records.append(record)
+    except OSError as error:
+        raise UserError(f"cannot read records from {path}: {error.strerror}.") from error
+    return Reading(records, skipped)
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The lines that hold anything, with their numbers; of one that is too long its beginning."""
+    number = 0
+    while line := file.readline(LONGEST_LINE):
+        number += 1
+        rest = line
+        while len(rest) == LONGEST_LINE and not rest.endswith(b"\n"):
+            rest = file.readline(LONGEST_LINE)
+        if line.strip():
+            yield number, line
+
+
+def _check_new(record: Record, number: int, seen: dict[Any, tuple[int, Record]]) -> None:
+    """Raises: ValueError: there is an earlier record of the same launch."""
+    if not record.samples:
+        return
+    identity = (record.run, record.key, record.place, record.metric, record.launch, record.heat)
+    earlier, other = seen.setdefault(identity, (number, record))
+    if other is not record:
+        repeats = other.samples == record.samples
+        raise ValueError(f"{'repeats' if repeats else 'contradicts'} line {earlier}, which has the same launch")

@@ -229,6 +229,15 @@ def _outside_options(cls: Any) -> dict[str, Any]:
     return {p.name: None if p.default is p.empty else p.default for p in named if p.name not in SKELETON_ARGUMENTS}
 
 
+def facts_of(name: str) -> AttentionInfo | None:
+    """What is known here of an attention by its name alone: built in, or registered in this process. Nothing is
+    imported, so that records, which come from anywhere, may name it.
+    """
+    if name in registered:
+        return registered[name].attention_info  # type: ignore[attr-defined]
+    return built_in().get(name)
+
+
 def stated_exponent(cost: str) -> float | None:
     """ "O(N²)" → 2.0; None where the form is unknown. Factors without N do not matter."""
     inside = re.fullmatch(r"O\((.*)\)", cost.strip())

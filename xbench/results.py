@@ -1,15 +1,15 @@
 """What a set of records says: figures with intervals, paired ratios, one tidy frame. Made from records alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from xbench.counted import exact_figure
 from xbench.metrics import MEMORY, METRICS
 from xbench.proportions import paired_points, percent_over_seeds
-from xbench.records import Record
+from xbench.records import Record, Skipped
 from xbench.statistics import (
     Difference,
     Estimate,
@@ -22,6 +22,8 @@ from xbench.sweeps import Conditions, Sweep, find_sweeps
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Found = TypeVar("Found")
 
 ARM_FIELDS = ("arm", "attn", "baseline", "mode", "policy", "control")
 # Measured for what they explain (see bounds.py), not for a column of their own.
@@ -53,26 +55,50 @@ class Results:
         cases: by label, what the arm is: its ``ARM_FIELDS``. The control is among them.
         conditions: the comparison groups, each a dictionary of everything but the arm.
         against: label of the arm that ratios refer to.
+        skipped: lines of the ledger that are no records.
     """
 
-    def __init__(self, records: Sequence[Record], arms: Sequence[str] = (), against: str = ""):
+    def __init__(
+        self, records: Sequence[Record], arms: Sequence[str] = (), against: str = "", skipped: Sequence[Skipped] = ()
+    ):
         """``arms`` and ``against`` are what was asked for; where not given, they are as the last run recorded them."""
         self.records = list(records)
+        self.skipped = list(skipped)
         # Benchmarks that were imported from elsewhere are no cases of a study.
         self._measured = [record for record in self.records if "level" in record.case]
         found = dict.fromkeys(r.case["arm"] for r in self._measured if not r.case["control"])
         self.arms = [arm for arm in arms if arm in found] or list(found)
-        self.cases = {r.case["arm"]: {key: r.case[key] for key in ARM_FIELDS} for r in self._measured}
-        self.conditions = list({_hashable(r.case): _conditions(r.case) for r in self._measured}.values())
+        last = {r.case["arm"]: r.case for r in self._measured}
+        self.cases = {arm: {key: case[key] for key in ARM_FIELDS} for arm, case in last.items()}
+        # Looking for a place by its number takes no time; there may be thousands, and each is asked for many figures.
+        cases = {r.place: r.case for r in self._measured}
+        places = {place: _hashable(case) for place, case in cases.items()}
+        self._numbers = {key: number for number, key in enumerate(dict.fromkeys(places.values()))}
+        self._number_of_case = {place: self._numbers[key] for place, key in places.items()}
+        by_key = {places[place]: case for place, case in cases.items()}
+        self.conditions = [_conditions(by_key[key]) for key in self._numbers]
+        self._number_of_own = {id(conditions): number for number, conditions in enumerate(self.conditions)}
         recorded = [r.against for r in self._measured if r.against in found]
         self.against = against or next(iter(reversed(recorded)), next(iter(self.arms), ""))
-        self._ratios: dict[tuple[Any, ...], Estimate | None] = {}
+        self._found: dict[tuple[Any, ...], Any] = {}
+
+    def number_of(self, conditions: Conditions) -> int:
+        """Of the place among ``conditions``; -1 where it is none of them."""
+        own = self._number_of_own.get(id(conditions))
+        return self._numbers.get(_hashable(conditions), -1) if own is None else own
+
+    def once(self, key: tuple[Any, ...], find: Callable[[], Found]) -> Found:
+        """What ``find`` gives, found once under this key: tables, words and charts ask for the same."""
+        if key not in self._found:
+            self._found[key] = find()
+        return self._found[key]
 
     @cached_property
-    def _by_place(self) -> dict[tuple[Any, str, str], list[Record]]:
-        places: dict[tuple[Any, str, str], list[Record]] = {}
+    def _by_place(self) -> dict[tuple[int, str, str], list[Record]]:
+        places: dict[tuple[int, str, str], list[Record]] = {}
         for record in self._measured:
-            places.setdefault((_hashable(record.case), record.case["arm"], record.metric), []).append(record)
+            number = self._number_of_case[record.place]
+            places.setdefault((number, record.case["arm"], record.metric), []).append(record)
         return places
 
     @cached_property
@@ -84,7 +110,7 @@ class Results:
                 found.setdefault(record.metric, []).append(record)
         return found
 
-    @property
+    @cached_property
     def metrics(self) -> list[str]:
         """Names of the metrics that occur and are figures for tables, in the order of ``METRICS``.
 
@@ -99,18 +125,25 @@ class Results:
 
     def sweeps(self) -> list[Sweep]:
         """The conditions by what they have in common, ordered by extent; each stands in exactly one."""
-        return find_sweeps(self.conditions)
+        return self.once(("sweeps",), lambda: find_sweeps(self.conditions))
 
     def speed_metric_at(self, conditions: Conditions) -> str | None:
         """The metric that speaks for speed there: throughput where it was asked for; None where nothing was timed."""
-        key = _hashable(conditions)
-        asked = [m for m in self.metrics if any((key, arm, m) in self._by_place for arm in self.arms)]
+        number = self.number_of(conditions)
+        return self.once(("speed", number), lambda: self._speed_metric(number))
+
+    def _speed_metric(self, number: int) -> str | None:
+        asked = [m for m in self.metrics if any((number, arm, m) in self._by_place for arm in self.arms)]
         timed = [name for name in asked if METRICS[name].how == "timed"]
         return "throughput" if "throughput" in timed else next(iter(timed), None)
 
     def memory_metric_at(self, conditions: Conditions) -> str | None:
         """The metric that speaks for memory there: the measured peak if any arm has it, else the predicted one."""
-        return next((m for m in MEMORY if any(self.measured(conditions, arm, m) for arm in self.arms)), None)
+
+        def find() -> str | None:
+            return next((m for m in MEMORY if any(self.measured(conditions, arm, m) for arm in self.arms)), None)
+
+        return self.once(("memory", self.number_of(conditions)), find)
 
     @cached_property
     def control(self) -> str | None:
@@ -119,9 +152,11 @@ class Results:
 
     def cell(self, conditions: Conditions, arm: str, metric: str) -> Cell | None:
         """The figure, or why there is none; None where it was never asked for."""
-        records = self._by_place.get((_hashable(conditions), arm, metric))
-        if not records:
-            return None
+        place = self.number_of(conditions), arm, metric
+        records = self._by_place.get(place)
+        return self.once(("cell", *place), lambda: self._cell(metric, records)) if records else None
+
+    def _cell(self, metric: str, records: Sequence[Record]) -> Cell:
         ok = [record for record in records if record.samples]
         figure = None
         if METRICS[metric].how == "trained":
@@ -161,13 +196,11 @@ class Results:
         Two arms that never ran in one heat are compared through the reference arm, which ran in each.
         """
         to = to or self.against
-        place = (_hashable(conditions), arm, metric, to)
         if METRICS[metric].how == "trained":
             return None  # accuracies are compared by their difference
-        if place not in self._ratios:
-            find = self._exact_ratio if METRICS[metric].exact else self._timed_ratio
-            self._ratios[place] = find(conditions, arm, metric, to)
-        return self._ratios[place]
+        find = self._exact_ratio if METRICS[metric].exact else self._timed_ratio
+        place = ("ratio", self.number_of(conditions), arm, metric, to)
+        return self.once(place, lambda: find(conditions, arm, metric, to))
 
     def _exact_ratio(self, conditions: Conditions, arm: str, metric: str, to: str) -> Estimate | None:
         of, against = (self.measured(conditions, label, metric) for label in (arm, to))
@@ -188,7 +221,7 @@ class Results:
 
     def measured(self, conditions: Conditions, arm: str, metric: str) -> list[Record]:
         """The records of one metric that have a figure."""
-        records = self._by_place.get((_hashable(conditions), arm, metric), [])
+        records = self._by_place.get((self.number_of(conditions), arm, metric), [])
         return [record for record in records if record.samples]
 
     def samples(self, conditions: Conditions, arm: str, metric: str) -> dict[tuple[str, int, int], list[float]]:
@@ -223,7 +256,7 @@ class Results:
         cells = {arm: self.cell(conditions, arm, metric) for arm in self.arms} if metric else {}
         return {arm: cell.figure.launches for arm, cell in cells.items() if cell and cell.figure}
 
-    @property
+    @cached_property
     def overhead(self) -> dict[str, Any] | None:
         """Of the last run: seconds in all, in process starts and in model execution, the share that is neither, and the
         question and the command that it recorded.
@@ -241,11 +274,16 @@ class Results:
                     found.setdefault(record.case["arm"], {})[key] = record.detail[key]
         return found
 
+    @cached_property
+    def stated(self) -> dict[str, dict[str, str]]:
+        """By arm, cost and memory in N that an attention from outside states, as the records keep them."""
+        return {r.case["arm"]: r.detail["attention"] for r in self._measured if "attention" in r.detail}
+
     def marked(self, arm: str) -> str:
         """The arm's name in a table: "name †" where its attention failed the checks that every one must pass."""
         return f"{arm} †" if "unverified" in self.notes.get(arm, {}) else arm
 
-    @property
+    @cached_property
     def failures(self) -> list[tuple[dict[str, Any], str, Cell]]:
         """Cells without an ok status: (conditions, arm, cell), one per arm and conditions."""
         places = [(conditions, arm) for conditions in self.conditions for arm in self.arms]

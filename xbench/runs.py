@@ -4,7 +4,6 @@ A run is a folder that holds records.jsonl. Code or policy may have changed betw
 then the newer records stand, and the older ones are history.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbench.errors import UserError
-from xbench.records import Record, read_records
+from xbench.records import Record, parse_time, read_ledger, read_records, warn_of
 from xbench.sweeps import show_extent
 
 if TYPE_CHECKING:
@@ -72,25 +71,24 @@ def find_runs(folder: str | Path = RUNS) -> list[RunInfo]:
 
 
 def _describe(ledger: Path) -> RunInfo:
-    changed = datetime.fromtimestamp(ledger.stat().st_mtime, UTC)
+    changed = datetime.fromtimestamp(ledger.lstat().st_mtime, UTC)
     try:
         records = newest(read_records([ledger]))
     except UserError as error:
         return RunInfo(ledger.parent, changed, problem=str(error))
     if not records:
         return RunInfo(ledger.parent, changed, problem="holds no records")
-    sizes: dict[str, None] = {}
     figures: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        if record.case and not record.case["control"]:
-            sizes[show_extent(record.case)] = None
+        if record.case and not record.case.get("control"):
             figures.setdefault(_cell(record), []).append(record)
+    sizes = dict.fromkeys(show_extent(found[0].case) for found in figures.values())
     ok = sum(found[-1].status == "ok" for found in figures.values())
     took = {record.run: record.detail["total_seconds"] for record in records if record.metric == "overhead"}
     last = records[-1]
     return RunInfo(
         path=ledger.parent,
-        when=datetime.fromisoformat(last.time) if last.time else changed,
+        when=parse_time(last.time) if last.time else changed,
         study=_studies(records),
         question=_question(ledger.parent),
         arms=tuple(dict.fromkeys(found[0].case["arm"] for found in figures.values())),
@@ -148,7 +146,7 @@ def newest(records: Iterable[Record]) -> list[Record]:
 
 
 def _cell(record: Record) -> tuple[str, str]:
-    return json.dumps(record.case, sort_keys=True), record.metric
+    return record.place, record.metric
 
 
 def run_folder(run: str | Path) -> Path:
@@ -168,10 +166,12 @@ def read_run(run: str | Path) -> "Results":
     """
     from xbench.results import Results
 
-    records = newest(read_records([_ledger(run)]))
+    reading = read_ledger(_ledger(run))
+    warn_of(reading.skipped)
+    records = newest(reading.records)
     if not any(record.case for record in records):
         raise UserError(f"{run} holds no records.")
-    return Results(records)
+    return Results(records, skipped=reading.skipped)
 
 
 def question_of(run: str | Path, results: "Results") -> str:

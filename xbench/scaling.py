@@ -7,15 +7,15 @@ between two sizes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 
-from xbench.errors import UserError
 from xbench.metrics import MEMORY, METRICS
-from xbench.registry import catalogue, describe, stated_exponent
+from xbench.registry import facts_of, stated_exponent
 from xbench.results import Results
 from xbench.statistics import Estimate, Slope, launch_logs, slope_between, slope_of_line, t_quantile, verdict
 from xbench.sweeps import Conditions, Sweep, axis_value, extent, tokens_of
@@ -88,7 +88,7 @@ def exponent(results: Results, sweep: Sweep, arm: str, metric: str) -> Exponent 
         low=headline.low,
         high=headline.high,
         local=[(math.exp(x), slope.value, slope.low, slope.high) for x, slope in local],
-        theory=theory(results.cases[arm]["attn"], metric),
+        theory=theory(results.cases[arm]["attn"], metric, results.stated.get(arm, {})),
         points=points,
         straight=_straight([slope for x, slope in local if x > upper[0]]),
     )
@@ -118,21 +118,18 @@ def _logs(results: Results, conditions: Conditions, arm: str, metric: str) -> li
     return [sign * log for log in launch_logs(results.samples(conditions, arm, metric)).values()]
 
 
-def theory(attn: str | None, metric: str) -> float | None:
+def theory(attn: str | None, metric: str, stated: Mapping[str, str] = MappingProxyType({})) -> float | None:
     """The power of N in the stated cost, or in the stated memory for memory; at least 1, since all tokens are read.
 
-    None where nothing is stated, and for the step of the optimizer, which no attention decides.
+    ``stated`` is what the records keep of an attention from outside, which is not imported to be asked. None where
+    nothing is stated, and for the step of the optimizer, which no attention decides.
     """
     if metric == "optimizer_time":
         return None
     name = (attn or "").partition(":")[0]
-    try:
-        info = describe(name) if name in catalogue() else None
-    except UserError:
-        return None
-    if info is None:
-        return None
-    power = stated_exponent(info.memory or info.cost if metric in MEMORY else info.cost)
+    info = facts_of(name)
+    cost, memory = (info.cost, info.memory) if info else (stated.get("cost", ""), stated.get("memory", ""))
+    power = stated_exponent(memory or cost if metric in MEMORY else cost)
     return None if power is None else max(1.0, power)
 
 
@@ -165,6 +162,11 @@ def crossovers(results: Results, sweep: Sweep, arm: str, to: str, metric: str | 
     one side says roughly how bent the curve is; then a parabola half as bent again is drawn too. The interval is the
     hull of all of theirs, for how the curve runs between two sizes is known less well than where it is at them.
     """
+    key = ("crossovers", *map(results.number_of, sweep.conditions), arm, to, metric)
+    return results.once(key, lambda: _crossovers(results, sweep, arm, to, metric))
+
+
+def _crossovers(results: Results, sweep: Sweep, arm: str, to: str, metric: str | None) -> list[Crossover]:
     points = [one for one in advantages(results, sweep, arm, to, metric) if math.isfinite(one.times.half_width)]
     shown = [i for i, point in enumerate(points) if point.better is not None]
     found = []

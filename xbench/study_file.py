@@ -1,13 +1,13 @@
 """A study as a TOML file. Its keys are the arguments of ``request.make_study``; nothing else is allowed in it."""
 
 import inspect
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from xbench.errors import UserError, unknown_name
+from xbench.reading import read_toml
 from xbench.request import make_study
 from xbench.study import Study
 
@@ -38,12 +38,7 @@ def read_asked(path: Path) -> dict[str, Any]:
     Raises:
         UserError: as ``load_study``, but for what makes the study itself bad.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the study {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a TOML file: {error}.") from error
+    values = read_toml(path, "the study")
     for key, value in values.items():
         if key not in ARGUMENTS:
             raise unknown_name(f"key in {path}:", key, ARGUMENTS)

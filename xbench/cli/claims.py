@@ -19,6 +19,7 @@ from xbench.cli.app import (
     positive,
     progress,
 )
+from xbench.cli.trust import Trust, allow
 from xbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def claims(
     time_limit: TimeLimit = 600.0,
     markdown: Annotated[Path | None, typer.Option(help="Also write a page in Markdown.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, nothing else.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Replays what a paper claims: each claim is reproduced, not reproduced, or not testable here and why.
 
@@ -53,6 +55,7 @@ def claims(
     from xbench.watch import Limits
 
     said = load_claims(file)
+    allow([arm for claim in said for trial in claim.test for arm in trial.arms], file, trust)
     sources = read_evidence(source or ["results/reports"])
     with progress().status("counting on paper"):
         sources += on_paper(said)

@@ -23,6 +23,7 @@ from xbench.cli.app import (
     output,
     progress,
 )
+from xbench.cli.trust import Trust, allow
 from xbench.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def check(
     markdown: Annotated[Path | None, typer.Option(help="Also write the findings here, for a summary.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Also write the findings here, as JUnit XML.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the findings here, as JSON.")] = None,
+    trust: Trust = False,
 ) -> None:
     """Tells whether this code is worse than another commit, or than committed figures.
 
@@ -87,6 +89,8 @@ def check(
         if not path.parent.is_dir():
             raise UserError(f"cannot write {path}: there is no folder {path.parent}.")
     bounds = limits(budget, memory_limit, time_limit)
+    study = _baseline_study(baseline) if baseline is not None else study_file or _default_study()
+    _allow(study, trust)
     with _session(out, effect, bounds) as session:
         if baseline is not None:
             from xbench.gate.baseline import check_baseline
@@ -96,13 +100,26 @@ def check(
             from xbench.gate.against import check_against
 
             assert against is not None
-            study = study_file or _default_study()
             found = check_against(study, against, session, python=python_against, intended=intended or ())
     _report(found, markdown, junit, json_file)
     if not found.measured:
         raise typer.Exit(EXIT_NOTHING_MEASURED)
     if found.verdict == "FAIL":
         raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+def _allow(study: Path, trusted: bool) -> None:
+    """See ``trust.allow``. A file that is not there is spoken of by what reads it for its figures."""
+    if study.exists():
+        from xbench.study_file import read_asked
+
+        allow(read_asked(study).get("attn", []), study, trusted)
+
+
+def _baseline_study(folder: Path) -> Path:
+    from xbench.gate.baseline import STUDY
+
+    return folder / STUDY
 
 
 def _default_study() -> Path:
@@ -150,6 +167,7 @@ def update(
     yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
     memory_limit: MemoryLimit = None,
     time_limit: TimeLimit = 600.0,
+    trust: Trust = False,
 ) -> None:
     """Measures a baseline anew, shows what is different, and writes it once you agree. Example:
 
@@ -161,6 +179,7 @@ def update(
     from xbench.report.gate import show_difference
 
     bounds = limits(None, memory_limit, time_limit)
+    _allow(study or _baseline_study(folder), trust)
     with tempfile.TemporaryDirectory() as scratch, _session(Path(scratch), EFFECT, bounds) as session:
         renewal = renew(folder, study, session)
     console = output()

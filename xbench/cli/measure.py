@@ -25,6 +25,7 @@ from xbench.cli.app import (
     output,
     progress,
 )
+from xbench.cli.trust import Trust, allow
 from xbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -203,14 +204,16 @@ def run(
     out: Out = None,
     dry_run: DryRun = False,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Runs a study from a TOML file: a question, its axes, its metrics and its plots.
 
     Its keys are the options of ``xbench sweep``, and question, name and plots; ``--save`` of compare and sweep writes
     one.
     """
-    from xbench.study_file import load_study
+    from xbench.study_file import load_study, read_asked
 
+    allow(read_asked(study_file).get("attn", []), study_file, trust)
     study = load_study(study_file, quick=quick)
     _run_study(study, limits(budget, memory_limit, time_limit), out, as_json, dry_run)
 

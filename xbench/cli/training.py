@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from xbench.cli.app import EXIT_INTERRUPTED, Json, Many, ManyValues, app, output, progress
+from xbench.cli.trust import Trust, allow
 
 if TYPE_CHECKING:
     from xbench.training.loop import Step
@@ -90,6 +91,7 @@ def evaluate(
     threads: Threads = None,
     unreadable: Annotated[str | None, Unreadable] = None,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Top-1 of trained weights; on request at another resolution, patch size, or on other data. For example:
 
@@ -108,8 +110,12 @@ def evaluate(
     img_size = parse_img_size(res) if res else None
     patch_size = whole("patch size", patch, 1, 4096) if patch is not None else None
     count = whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores()
+    from xbench.training.checkpoint import CONFIG, check_weights, read_job
     from xbench.training.evaluation import evaluate as evaluate_folder
 
+    trained = read_job(folder)
+    check_weights(folder)
+    allow([trained.attn] if trained.attn else [], folder / CONFIG, trust)
     job, found, facts = evaluate_folder(
         folder,
         split=split,

@@ -100,7 +100,9 @@ def _configuration(folder: Path) -> dict[str, Any]:
 def _environment(record: Record) -> str:
     """Names what a result belongs to beside its commit: software, and whether the sources were changed."""
     names = ["python", *REQUIREMENTS]
-    parts = [f"{name}{record.versions[name]}" for name in names if name in record.versions]
+    # The name becomes that of a file.
+    found = {name: re.sub(r"[^\w.+]+", "-", record.versions[name]) for name in names if name in record.versions}
+    parts = [f"{name}{version}" for name, version in found.items()]
     return "-".join([*parts, *(["changed"] if is_dirty(record.commit) else []), machine_of(record)])
 
 
@@ -108,7 +110,7 @@ def machine_of(record: Record) -> str:
     """A name for the machine, made of what the record knows of it."""
     facts = record.machine
     text = facts.get("gpu") or f"{facts.get('cpu') or 'unknown'} {facts.get('physical_cores') or ''}"
-    return re.sub(r"\W+", "-", text).strip("-")
+    return re.sub(r"\W+", "-", text).strip("-") or "unknown"
 
 
 def _benchmark_name(of: Figure | Record) -> str:

@@ -13,16 +13,20 @@ import statistics
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from xbench.commits import DIRTY, find_commit, is_dirty
 from xbench.errors import UserError
 from xbench.exchange.foreign import whose
 from xbench.figures import FOREIGN_TIME, Figure, seconds
 from xbench.metrics import METRICS
+from xbench.reading import read_bytes
+from xbench.record_schema import check
 from xbench.records import Record
 from xbench.results import ARM_FIELDS
 
@@ -42,7 +46,7 @@ def to_pytest_benchmark(figures: Sequence[Figure]) -> dict[str, Any]:
     last = timed[-1].records[-1] if timed else None
     exact: dict[str, dict[str, float]] = {}
     for figure in figures:
-        if figure not in timed:
+        if seconds(figure.unit, 1.0) is None:
             bound = ", at least" if figure.estimate.bound else ""
             exact.setdefault(figure.name, {})[f"{figure.metric} [{figure.unit}]{bound}"] = figure.estimate.value
     return {
@@ -158,13 +162,12 @@ def from_pytest_benchmark(path: Path) -> list[Record]:
     Raises:
         UserError: the file cannot be read or is not of pytest-benchmark, or one of its times is none.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}.") from error
+    content = read_bytes(path, "the benchmarks")
     document = _parsed(content, path)
     try:
         found = list(_all_records(document, source=hashlib.sha256(content).hexdigest()[:12]))
+        for record in found:
+            check(asdict(record), {})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(_refusal(path, document, error)) from error
     if not found:
@@ -175,11 +178,11 @@ def from_pytest_benchmark(path: Path) -> list[Record]:
 def _parsed(content: bytes, path: Path) -> Any:
     """The document, in whichever of JSON's encodings, with or without a byte-order mark."""
     try:
-        return json.loads(content)
+        return from_json(content.decode(json.detect_encoding(content)), allow_inf_nan=False)
     except ValueError as error:
         # Some tools write an object per line.
         try:
-            first = json.loads(content.lstrip().partition(b"\n")[0])
+            first = from_json(content.lstrip().partition(b"\n")[0])
         except ValueError:
             first = None
         raise UserError(_refusal(path, first, error)) from error
@@ -240,7 +243,8 @@ def _records(benchmark: dict[str, Any], origin: Record, launch: int) -> Iterator
 def _in_unit(time: float, unit: str) -> float:
     """The inverse of ``seconds``."""
     one = seconds(unit, 1.0)
-    assert one is not None
+    if one is None:
+        raise ValueError(f"{unit} is no unit of a time")
     return 1 / time if unit == METRICS["throughput"].unit else time / one
 
 

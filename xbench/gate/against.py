@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xbench.attention import parse_attention
+from xbench.attention import parse_attention, split_spec
 from xbench.checkout import Checkout, Code, checked_out
 from xbench.errors import UserError
 from xbench.gate.finding import Check, Finding, Place, accept, judge
@@ -19,7 +19,7 @@ from xbench.gate.slowdown import paired
 from xbench.gate.times import Timed, judge_times, void
 from xbench.metrics import METRICS
 from xbench.plugins import is_file
-from xbench.registry import built_in, describe
+from xbench.registry import built_in, describe, facts_of
 from xbench.request import make_study
 from xbench.results import Cell, Results
 from xbench.study import Arm, Study
@@ -121,6 +121,9 @@ def _places_there(asked: dict[str, Any]) -> Iterator[Place]:
 
 
 def _canonical(name: str) -> str:
+    # What an older study names may not be here any more; code from outside is not run to find out.
+    if facts_of(split_spec(name)[0]) is None:
+        return name
     try:
         return str(parse_attention(name))
     except UserError:

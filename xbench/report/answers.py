@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from xbench.metrics import METRICS
+from xbench.records import show_skipped
 from xbench.report.accuracy import accuracy_sentences, data_caveats, fairness
 from xbench.report.counting import lower_bounds, uncounted
 from xbench.report.findings import findings
 from xbench.report.numbers import show_interval
 from xbench.report.pairs import has_begun, pair_sentences, show_failure, strength, summary, why_a_look, why_not
 from xbench.report.plain_script import plain_script
-from xbench.report.wording import NAMED, describe, is_brief, listing
+from xbench.report.wording import NAMED, capital, describe, is_brief, listing
 from xbench.results import Results
 from xbench.statistics import EFFECT
 from xbench.sweeps import Conditions
@@ -56,8 +57,11 @@ def _in_one(results: Results) -> bool:
 
 
 def caveats(results: Results) -> list[str]:
-    """What a reader must know before believing: control missing or failed, interference, cells without figures."""
+    """What a reader must know before believing: lines that are no records, control missing or failed, interference,
+    cells without figures.
+    """
     return [
+        *([capital(show_skipped(results.skipped))] if results.skipped else []),
         *fairness(results),
         *data_caveats(results),
         *_controls(results),
@@ -77,14 +81,13 @@ def _controls(results: Results) -> list[str]:
     name = f"the control, {results.against} against itself, came out"
     ratios = [(place, control) for place in results.conditions if (control := results.control_ratio(place))]
     held = [(place, control) for place, control in ratios if results.trusted(place)]
+    failed = [(place, control) for place, control in ratios if not results.trusted(place)]
     found = [f"At {describe(place, results)}: {name} at {show_interval(control)}." for place, control in held]
     if len(held) > NAMED:
         values = [control.value for _, control in held]
         ends = f"from {min(values):.3f} to {max(values):.3f}"
         found = [f"Under {len(held)} conditions {name} within {EFFECT:.0%} of 1: {ends}."]
-    void = [
-        f"{describe(place, results)} ({show_interval(ratio)})" for place, ratio in ratios if (place, ratio) not in held
-    ]
+    void = [f"{describe(place, results)} ({show_interval(ratio)})" for place, ratio in failed]
     if void:
         found.append(
             f"VOID at {_some(void)}: {name} further from 1 than {EFFECT:.0%}. Nothing is said of speed there, and "
@@ -117,7 +120,7 @@ def _unrest(results: Results) -> list[str]:
 
 def _interference(results: Results) -> list[str]:
     found = []
-    cores = max(record.machine.get("physical_cores", 1) for record in results.records)
+    cores = max((record.machine.get("physical_cores", 1) for record in results.records), default=1) or 1
     for name, limit, parts, words in (
         ("steal", STEAL_SHARE, cores, "Other machines on this host took processor time while this was measured: {}."),
         ("stall", STALL_SHARE, 1, "Other work made processes wait for a processor while this was measured: {}."),
@@ -156,10 +159,10 @@ def _notes(results: Results) -> list[str]:
 
 def _failures(results: Results) -> list[str]:
     """What the sentences on pairs do not say: what ended early, and what did not run where there are no such."""
-    said = [] if _in_one(results) else _said(results)
+    said = set() if _in_one(results) else {id(place) for place in _said(results)}
     by_arm: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for place, arm, cell in results.failures:
-        if place in said and why_not(results, place, arm, results.speed_metric_at(place)):
+        if id(place) in said and why_not(results, place, arm, results.speed_metric_at(place)):
             continue
         if METRICS[cell.metric].how == "static" and why_not(results, place, arm, None) is None:
             continue  # a count alone, which ``uncounted`` tells of

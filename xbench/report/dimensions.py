@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from xbench.report.conditions import AXES, HEADS, in_words, number, show_value
 from xbench.sweeps import Conditions, tokens_of
@@ -35,7 +36,11 @@ class Dimension:
 
     def index(self, place: Conditions) -> int:
         """Which of the values the place has."""
-        return self.values.index(self.of(place))
+        return self._places[self.of(place)]
+
+    @cached_property
+    def _places(self) -> dict[Value, int]:
+        return {value: i for i, value in enumerate(self.values)}
 
 
 def dimensions_of(places: Sequence[Conditions]) -> list[Dimension]:

@@ -57,10 +57,14 @@ def save_histories(series: Sequence[Series], changes: Sequence[Change], folder: 
     if drawn:
         folder.mkdir(parents=True, exist_ok=True)
     saved = []
+    by_metric: dict[str, list[Change]] = {}
+    for change in changes:
+        by_metric.setdefault(change.series.metric, []).append(change)
     for metric, own in drawn.items():
-        figure = draw(own, [change for change in changes if change.series.metric == metric])
+        figure = draw(own, by_metric.get(metric, []))
         for suffix in ("png", "svg"):
             figure.savefig(folder / f"{metric}.{suffix}", dpi=160)
+            figure.set_layout_engine("none")  # laid out once
         saved.append(folder / f"{metric}.png")
     return saved
 
@@ -84,7 +88,8 @@ def draw(series: Sequence[Series], changes: Sequence[Change]) -> Figure:
     width = int(figure.get_figwidth() / LETTER * 0.92)
     figure.suptitle(textwrap.fill(title, width), x=0.01, ha="left", fontsize=9, color=DARK)
     for axes, ((place, machine), own) in zip(grid, shown, strict=False):
-        _draw_panel(axes, own, [change for change in changes if change.series in own], arms)
+        here = set(map(id, own))
+        _draw_panel(axes, own, [change for change in changes if id(change.series) in here], arms)
         heading = plain(" · ".join(filter(None, (place, machine))))
         axes.set_title(textwrap.fill(heading, int(PANEL[0] / LETTER * 0.85)), loc="left", fontsize=8, color=DARK)
     add_legend(figure, [legend_line(arms, arm) for arm in arms], arms)

@@ -87,6 +87,7 @@ def make_grids(
     grids = []
     for group in [places] if together else [[place] for place in places]:
         rows: list[list[str]] = []
+        said: set[tuple[str, ...]] = set()
         spans: dict[int, str] = {}
         notes: dict[str, None] = {}
         for place, arm in product(group, arms):
@@ -98,8 +99,9 @@ def make_grids(
                 continue
             row = [*(show_cell(place, key) for key in keys), marked(arm), *found]
             # Places that differ only in what is unsaid say the same.
-            if not unsaid or row not in rows:
+            if not unsaid or tuple(row) not in said:
                 rows.append(row)
+                said.add(tuple(row))
                 notes.update(dict.fromkeys(notes_of(place, arm)))
         if rows:
             named = [HEADS[key] for key in keys]

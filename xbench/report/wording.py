@@ -39,8 +39,12 @@ def describe_beside(sweep: Sweep, results: Results) -> str:
 
 
 def _beside_extent(conditions: Conditions, results: Results) -> list[str]:
-    alike = [other for other in results.conditions if other["level"] == conditions["level"]]
-    said = {"direction", *varying(alike), *(["size"] if conditions["level"] != "model" else [])}
+    level = conditions["level"]
+
+    def find() -> list[str]:
+        return varying([other for other in results.conditions if other["level"] == level])
+
+    said = {"direction", *results.once(("varying", level), find), *(["size"] if level != "model" else [])}
     return [key for key, text in in_words(conditions).items() if text and key in said and key != "extent"]
 
 

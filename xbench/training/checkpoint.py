@@ -6,22 +6,33 @@ from its last whole epoch. All are read without running code that a file could b
 """
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from xbench.errors import UserError
+from xbench.axes import MAX_IMG_SIZE, one_of, parse_img_size, whole
+from xbench.data.names import parse_data
+from xbench.errors import UserError, unknown_name
+from xbench.models.sizes import SIZES
+from xbench.reading import read_json
+from xbench.record_schema import explain
 from xbench.training.job import Job
 
 WEIGHTS, CONFIG, RESUME, LOCK = "weights.safetensors", "config.json", "resume.pt", ".lock"
+DIGEST = "weights_sha256"  # in config.json
+ENDED = ("top1", "low", "high", "correct", "images")  # there once the run has ended
 
 
 @contextmanager
@@ -68,6 +79,10 @@ def load_resume(folder: Path, job: Job) -> dict[str, Any] | None:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
         raise UserError(f"{path} cannot be read; remove it to begin again. ({error})") from error
+    kinds = {"job": dict, "model": dict, "optimizer": dict, "history": list, "data_order": str}
+    for name, kind in kinds.items():
+        if not isinstance(state, dict) or not isinstance(state.get(name), kind):
+            raise UserError(f"{path} is no state of a training run: {name} is missing; remove it to begin again.")
     # By way of a job, so that what an older version did not write has its default.
     held = Job.from_dict(state["job"]).as_dict()
     if held != job.as_dict():
@@ -86,6 +101,7 @@ def save_weights(folder: Path, weights: dict[str, Tensor], config: dict[str, Any
     """
     plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
     _replace(folder / WEIGHTS, lambda path: save_file(plain, path))
+    config = {**config, DIGEST: _digest(folder / WEIGHTS)}
     _replace(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8"))
 
 
@@ -101,25 +117,71 @@ def read_config(folder: Path) -> dict[str, Any]:
         UserError: there is none, or it cannot be read.
     """
     path = folder / CONFIG
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{folder} holds no training run: cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not a configuration of a training run: {error}.") from error
+    if not path.exists():
+        raise UserError(f"{folder} holds no training run: there is no {CONFIG} in it.")
+    config = read_json(path, "the configuration")
+    if not isinstance(config, dict) or not isinstance(config.get("job"), dict):
+        raise UserError(f"{path} is not the configuration of a training run: it has no job.")
+    for name in ENDED:
+        if type(config.get(name, 0)) not in (int, float):
+            raise UserError(f"{path}: {name} must be a number.")
+    return config
 
 
 def read_job(folder: Path) -> Job:
-    """What was trained into the folder.
+    """What was trained into the folder. Nothing that it names is looked for.
 
     Raises:
-        UserError: see ``read_config``; or another version of xbench wrote it.
+        UserError: see ``read_config``; or it names a field that this version does not know, or a value that cannot be.
     """
-    config = read_config(folder)
+    path, asked = folder / CONFIG, read_config(folder)["job"]
+    for name in asked:
+        if name not in FIELDS:
+            raise UserError(f"{path} is not of this version of xbench: {unknown_name('field of job', name, FIELDS)}")
     try:
-        return Job.from_dict(config["job"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / CONFIG} is not of this version of xbench: {error}.") from error
+        job = JOB.validate_json(to_json(asked), strict=True)
+        _check_job(job)
+    except ValidationError as error:
+        raise UserError(f"{path} is not of this version of xbench: {explain(error, 'job')}.") from error
+    except (ValueError, UserError) as error:
+        raise UserError(f"{path}: {error}") from error
+    return job
+
+
+JOB = TypeAdapter(Job)
+FIELDS = [field.name for field in fields(Job)]
+
+
+def _check_job(job: Job) -> None:
+    """Raises: UserError: a value of the job cannot be."""
+    if bool(job.attn) == bool(job.baseline):
+        raise UserError("job names no model, or two: attn or baseline.")
+    parse_img_size(job.img_size)
+    parse_data(job.data)
+    one_of("size", job.size, SIZES)
+    whole("patch size", job.patch_size, 1, MAX_IMG_SIZE)
+    whole("seed", job.seed, 0, 2**63 - 1)
+
+
+def check_weights(folder: Path) -> None:
+    """Whether the weights are whole, and those that config.json was written for, as far as it says so.
+
+    Raises:
+        UserError: they are not.
+    """
+    path, known = folder / WEIGHTS, read_config(folder).get(DIGEST)
+    try:
+        with safe_open(path, framework="pt") as weights:
+            weights.keys()
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"cannot read the weights {path}: {error}.") from error
+    if known is not None and known != _digest(path):
+        raise UserError(f"{path} are not the weights that {CONFIG} was written for; train's command goes on from them.")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -130,7 +192,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """
     try:
         return load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"cannot read the weights {folder / WEIGHTS}: {error}.") from error
 
 

@@ -26,6 +26,7 @@ from xbench.data import Data
 from xbench.errors import UserError
 from xbench.training.checkpoint import (
     CONFIG,
+    DIGEST,
     drop_resume,
     exclusive,
     load_resume,
@@ -169,11 +170,18 @@ class Training:
         state = load_resume(self._folder, self._job)
         if state is None:
             config = read_config(self._folder) if (self._folder / CONFIG).exists() else {}
+            config.pop(DIGEST, None)
             return config if "top1" in config else None
-        self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        if self._ema is not None:
-            self._ema.module.load_state_dict(state["ema"])
+        try:
+            self._model.load_state_dict(state["model"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            if self._ema is not None:
+                self._ema.module.load_state_dict(state["ema"])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise UserError(
+                f"the state in {self._folder} does not fit this training; remove resume.pt to begin again. "
+                f"({str(error).splitlines()[0] if str(error) else error!r})"
+            ) from error
         self._history, self._data_order = state["history"], state["data_order"]
         return None
 
