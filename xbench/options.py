@@ -4,7 +4,9 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from xbench.errors import UserError, unknown_name
+from xbench.errors import UserError, check_readable, unknown_name
+
+LARGEST = 2**53  # beyond it not every whole number is a float
 
 
 def read_options(what: str, kind: str, text: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,6 +21,7 @@ def read_options(what: str, kind: str, text: str, defaults: Mapping[str, Any]) -
     Raises:
         UserError: not of this form, an unknown option, or a value that is not of the option's type.
     """
+    check_readable("options", text)
     options = {}
     for part in filter(None, text.split(",")):
         key, equals, value = part.partition("=")
@@ -37,14 +40,17 @@ def _value(what: str, key: str, value: str, default: Any) -> Any:
         return value.lower() == "true"
     if isinstance(default, int | float):
         kind = type(default)
+        word = "a whole number" if kind is int else "a number"
         try:
-            return kind(value)
+            number = kind(value)
         except ValueError:
-            word = "a whole number" if kind is int else "a number"
             raise UserError(f"{what}: {key} must be {word}, not '{value}'.") from None
+        if not abs(number) <= LARGEST:
+            raise UserError(f"{what}: {key} must be {word} of at most {LARGEST:,}, not {value}.")
+        return number
     if default is None:
         try:
             return ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return value
     return value

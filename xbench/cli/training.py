@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from xbench.cli.app import EXIT_INTERRUPTED, Json, Many, ManyValues, app, output, progress
+from xbench.cli.app import Json, Many, ManyValues, app, output, progress, put
+from xbench.command import InterruptedRunError
 
 if TYPE_CHECKING:
     from xbench.training.loop import Step
@@ -59,8 +60,7 @@ def train(
         try:
             found = train_job(job, folder, bar)
         except KeyboardInterrupt:
-            progress().print("Interrupted. The same command goes on from the last whole epoch.")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            raise InterruptedRunError("Interrupted. The same command goes on from the last whole epoch.") from None
         except DivergedError as error:
             progress().print(f"Training ended: {error}. The last whole epoch is kept in {folder}.")
             raise typer.Exit(1) from None
@@ -92,11 +92,16 @@ def evaluate(
     import json
 
     from xbench.axes import one_of, parse_img_size, physical_cores, usable_cpus, whole
+    from xbench.data.names import parse_data
+    from xbench.request import check_cuda
     from xbench.study import DEVICES
 
     one_of("split", split, ("val", "test"))
     one_of("device", device, DEVICES)
-    img_size = parse_img_size(res) if res else None
+    check_cuda(device)
+    if data is not None:
+        parse_data(data)
+    img_size = parse_img_size(res) if res is not None else None
     patch_size = whole("patch size", patch, 1, 4096) if patch is not None else None
     count = whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores()
     from xbench.training.evaluation import evaluate as evaluate_folder
@@ -113,7 +118,7 @@ def evaluate(
     low, high = found.interval
     if as_json:
         values = {"correct": found.correct, "images": found.images, "top1": found.top1, "low": low, "high": high}
-        print(json.dumps({**values, "split": split, "job": job.as_dict()}))
+        put(json.dumps({**values, "split": split, "job": job.as_dict()}))
         return
     height, width = job.img_size
     output().print(

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -197,7 +196,7 @@ def _launches(results: Results) -> str:
 
 def claims_json(replayed: Sequence[Replayed]) -> str:
     """A list with one object per claim, its trials within. An interval that is not known is null."""
-    return json.dumps([_claim(each) for each in replayed], indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps([_claim(each) for each in replayed], indent=2, allow_nan=False)
 
 
 def _claim(each: Replayed) -> dict[str, Any]:
@@ -224,9 +223,3 @@ def _trial(finding: Finding) -> dict[str, Any]:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def write_page(text: str, path: Path) -> None:
-    """Writes a page, and the folder it lies in where that is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")

@@ -6,11 +6,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from xbench.errors import UserError
 from xbench.identity import provenance
 from xbench.metrics.coverage import COUNTERS, FORWARDS, GRIDS, WIDTHS, Coverage, coverage
 from xbench.report.numbers import show_count
 from xbench.report.tables import Grid, markdown_table
+from xbench.writing import write_file
 
 MISSES = 0.02  # a counter that is further from the formula than this is named
 WORTH_NAMING = 0.01  # share of the time from which an operation is named
@@ -44,11 +44,7 @@ def cover(names: Sequence[str], out: Path, progress: Console) -> list[Coverage]:
     for name in names:
         with progress.status(Text(name)):
             found.append(coverage(name))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(coverage_report(found), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror}.") from error
+    write_file(out, coverage_report(found))
     return found
 
 
