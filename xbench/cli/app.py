@@ -3,6 +3,7 @@
 import shlex
 import stat
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -132,7 +133,9 @@ def run() -> int:
         KeyboardInterrupt: a signal came, and the verb had nothing to say of it.
     """
     try:
-        code = app(standalone_mode=False, prog_name="xbench")
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = app(standalone_mode=False, prog_name="xbench")
     except UsageError as error:
         if not error.format_message():  # a verb that was to be told more: it shows its help
             error.show()
@@ -141,6 +144,10 @@ def run() -> int:
     if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
+
+
+def _warn(message: Any, *_: Any, **__: Any) -> None:
+    progress().print(f"Warning: {message}", soft_wrap=True, highlight=False)
 
 
 def _in_words(error: Any) -> str:

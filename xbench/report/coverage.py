@@ -8,6 +8,7 @@ from rich.text import Text
 
 from xbench.identity import provenance
 from xbench.metrics.coverage import COUNTERS, FORWARDS, GRIDS, WIDTHS, Coverage, coverage
+from xbench.report.inert import markdown
 from xbench.report.numbers import show_count
 from xbench.report.tables import Grid, markdown_table
 from xbench.writing import write_file
@@ -97,7 +98,8 @@ def misses(found: Sequence[Coverage]) -> list[str]:
             if one.problem or not ratios or max(abs(ratio - 1) for ratio in ratios) <= MISSES:
                 continue
             worst = max(ratios, key=lambda ratio: abs(ratio - 1))
-            off.append(f"{one.attention} ({worst:.3f}; no rule for {', '.join(one.without_rule[counter])})")
+            unruled = ", ".join(one.without_rule[counter])
+            off.append(markdown(f"{one.attention} ({worst:.3f}; no rule for {unruled})"))
         sentences.append(f"**{counter}** is off by more than {MISSES:.0%} in {'; '.join(off) or 'none'}.")
     return sentences
 
@@ -105,7 +107,7 @@ def misses(found: Sequence[Coverage]) -> list[str]:
 def coverage_report(found: Sequence[Coverage]) -> str:
     """The whole of counters.md."""
     facts = provenance("cpu")
-    lines = [f"- {name}: {value}" for name, value in {**facts["machine"], **facts["versions"]}.items()]
+    lines = [f"- {name}: {markdown(str(value))}" for name, value in {**facts["machine"], **facts["versions"]}.items()]
     parts = [INTRODUCTION, markdown_table(ratio_grid(found)), *(f"- {sentence}" for sentence in misses(found))]
     parts[2:] = ["\n".join(parts[2:])]
     parts += ["## Time that no counter sees", TIME, markdown_table(time_grid(found)), "## Where", "\n".join(lines)]

@@ -15,6 +15,7 @@ PLACE_HOLDER = "\ufffd"
 # What Markdown reads as more than a letter. An underscore within a word is none, but GitHub reads one at an edge.
 # A mention, an issue's number and an address become links of their own.
 MARKING = re.compile(r"[\\`*\[\]<>~$|]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|@(?=\w)|#(?=\d)|:(?=//)|(?<=www)\.")
+NAMED = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 LEADING = re.compile(r"^(\s*)([#+-]|\d+[.)])(?=\s|$)")  # what makes a line a heading or an item of a list
 
 
@@ -35,9 +36,16 @@ def markdown(text: str) -> str:
 
 
 def _escape(found: re.Match[str]) -> str:
-    # Before other letters than these a backslash means nothing, or does not stop GitHub.
     letter = found[0]
-    return f"\\{letter}" if letter in "`*[]~_" else f"&#{ord(letter)};"
+    # Before other letters than these a backslash means nothing, or does not stop GitHub.
+    return f"\\{letter}" if letter in "`*[]~_|" else NAMED.get(letter, f"&#{ord(letter)};")
+
+
+def fenced(text: str, language: str = "") -> str:
+    """The text as a block of code, which nothing in it ends."""
+    longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{inert(text)}\n{fence}"
 
 
 class InertConsole(Console):
