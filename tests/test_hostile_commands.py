@@ -1,4 +1,4 @@
-"""Command lines that nobody should type: each ends as its list says, touches nothing, and shows no control character."""
+"""Command lines that nobody should type: each ends as the list says, touches nothing, shows no control character."""
 
 import io
 import os

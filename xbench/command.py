@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from xbench.errors import UserError
 from xbench.interrupts import ending, exit_code
@@ -37,7 +38,7 @@ def main() -> None:
         try:
             _prepare_streams()
             code = _run()
-            _flush()
+            sys.stdout.flush()
         except (KeyboardInterrupt, InterruptedRunError) as end:
             _say(str(end) or "Interrupted.")
             code = exit_code()
@@ -78,6 +79,7 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, open to the end
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="xbench.plain")
+    sys.stdout = Results(sys.stdout)  # type: ignore[assignment]
 
 
 def _plainly(error: UnicodeError) -> tuple[str, int]:
@@ -86,25 +88,36 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
     return "".join(PLAIN.get(letter, "?") for letter in lost), error.end
 
 
-@contextmanager
-def writing_out() -> Iterator[None]:
-    """Turns what standard output refuses into an end of the command.
+class Results:
+    """Standard output. That it takes nothing more ends the command, whoever writes to it.
 
     Raises:
         OutputClosedError: its reader has gone.
-        UserError: it takes nothing more.
+        UserError: the disk is full, or the like.
     """
-    try:
-        yield
-    except BrokenPipeError:
-        raise OutputClosedError from None
-    except OSError as error:
-        raise UserError(f"cannot write to standard output: {error.strerror}.") from None
 
+    def __init__(self, stream: Any):
+        self._stream = stream
 
-def _flush() -> None:
-    with writing_out():
-        sys.stdout.flush()
+    def write(self, text: str) -> int:
+        with self._guarded():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._guarded():
+            self._stream.flush()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise OutputClosedError from None
+        except OSError as error:
+            raise UserError(f"cannot write to standard output: {error.strerror}.") from None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _say(sentence: str) -> None:
@@ -130,7 +143,7 @@ def _silence_what_is_left() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError, UserError, OutputClosedError):
             try:
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, stream.fileno())

@@ -49,7 +49,7 @@ def check_target(path: Path, *, force: bool = False) -> None:
     place = _real(path)
     try:
         mode = place.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return _check_folder(path, place.parent)
     except OSError as error:
         _refuse(path, error)

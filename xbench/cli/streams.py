@@ -4,26 +4,10 @@ import os
 import sys
 from typing import IO, Any
 
-from xbench.command import writing_out
 from xbench.report.inert import InertConsole
 
 FILE_WIDTH = 100  # columns of what goes into a file
 NARROWEST, WIDEST = 20, 1000  # columns that COLUMNS may ask for
-
-
-class _Results:
-    """Standard output; see ``command.writing_out`` for what happens where it takes nothing."""
-
-    def write(self, text: str) -> int:
-        with writing_out():
-            return sys.stdout.write(text)
-
-    def flush(self) -> None:
-        with writing_out():
-            sys.stdout.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stdout, name)
 
 
 class _Remarks:
@@ -47,7 +31,7 @@ class _Remarks:
 
 def output() -> InertConsole:
     """Standard output: as wide as the screen or as COLUMNS says, or 100 columns where it goes into a file."""
-    return _console(_Results(), None if sys.stdout.isatty() else FILE_WIDTH)
+    return _console(sys.stdout, None if sys.stdout.isatty() else FILE_WIDTH)
 
 
 def progress() -> InertConsole:
@@ -66,5 +50,4 @@ def _console(file: Any, width: int | None) -> InertConsole:
 
 def put(text: str) -> None:
     """A line of results for a program: nothing is wrapped."""
-    results = _Results()
-    results.write(text + "\n")
+    sys.stdout.write(text + "\n")

@@ -155,7 +155,7 @@ def from_pytest_benchmark(path: Path) -> list[Record]:
         found = [record for benchmark in document["benchmarks"] for record in _records(benchmark, document, source)]
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} is not a file of pytest-benchmark's JSON ({type(error).__name__}: {error})."
         ) from error

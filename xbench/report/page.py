@@ -19,6 +19,7 @@ from xbench.errors import UserError
 from xbench.process import PROCESS_POLICY
 from xbench.report.answer_groups import group
 from xbench.report.answers import answers, caveats
+from xbench.report.inert import inert
 from xbench.report.meaning_tables import (
     cost_grids,
     crossover_grids,
@@ -38,7 +39,14 @@ from xbench.results import Results
 from xbench.runs import question_of, read_run, run_folder
 from xbench.writing import check_target, write_file
 
+
+def _inert(value: Any) -> Any:
+    """What the page shows of a text; its own scripts and styles, which are markup, stay to the letter."""
+    return inert(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 TEMPLATES = Environment(
+    finalize=_inert,
     loader=PackageLoader("xbench.report", "html"),
     autoescape=True,
     undefined=StrictUndefined,

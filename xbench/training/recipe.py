@@ -78,8 +78,8 @@ class Recipe:
             ("ema", 0, 0.999999),
         ):
             value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise UserError(f"{name} of the recipe must lie between {low:g} and {high:g}, not {value:g}.")
+            if not low <= value <= high:
+                raise UserError(f"{name} of the recipe must lie between {low:g} and {high:g}, not {value}.")
 
     def _check_augmentation(self) -> None:
         changed = self.augmentation
