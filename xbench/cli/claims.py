@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from xbench.watch import Limits
 
 
-@app.command(cls=ManyValues, epilog="Exit code: 0 replayed, whatever came of it · 2 bad input · 130 interrupted.")
+@app.command(
+    cls=ManyValues, epilog="Exit code: 0 replayed, whatever came of it · 2 bad input · 128 + n ended by signal n."
+)
 def claims(
     file: Annotated[Path, typer.Argument(help="Claims as a TOML file.")] = Path("studies/claims/xformer.toml"),
     source: Annotated[

@@ -43,7 +43,7 @@ app.add_typer(baseline_app, name="baseline")
 @app.command(
     cls=ManyValues,
     epilog="Exit code: 0 nothing fails (PASS or INCONCLUSIVE) · 1 something fails · 2 bad input · 4 nothing measured · "
-    "130 interrupted.",
+    "128 + n ended by signal n.",
 )
 def check(
     study_file: Annotated[

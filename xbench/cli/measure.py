@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from xbench.watch import Limits
 
 EXIT_CODES = (
-    "Exit code: 0 all measured · 2 bad input · 3 some cells have no figure · 4 nothing measured · 130 interrupted."
+    "Exit code: 0 all measured · 2 bad input · 3 some cells have no figure · 4 nothing measured · "
+    "128 + n ended by signal n."
 )
 
 # The axes, each written once for the verbs that have them.

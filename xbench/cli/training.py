@@ -19,7 +19,9 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: the physical cores.")]
 
 
-@app.command(cls=ManyValues, epilog="Exit code: 0 trained · 1 the loss is not finite · 2 bad input · 130 interrupted.")
+@app.command(
+    cls=ManyValues, epilog="Exit code: 0 trained · 1 the loss is not finite · 2 bad input · 128 + n ended by signal n."
+)
 def train(
     attn: Annotated[str | None, typer.Option(help="Attention in the XFormer skeleton, as in compare --attn.")] = None,
     baseline: Annotated[str | None, typer.Option(help="A whole timm model instead.")] = None,
