@@ -16,7 +16,8 @@ PLACE_HOLDER = "\ufffd"
 # A mention, an issue's number and an address become links of their own.
 MARKING = re.compile(r"[\\`*\[\]<>~$|]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|@(?=\w)|#(?=\d)|:(?=//)|(?<=www)\.")
 NAMED = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
-LEADING = re.compile(r"^(\s*)([#+-]|\d+[.)])(?=\s|$)")  # what makes a line a heading or an item of a list
+# What at its begin makes a line a heading, a rule or an item of a list.
+LEADING = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[#+=-][#=-]*(?:\s|$)))(.)")
 
 
 def inert(text: str) -> str:
