@@ -77,7 +77,7 @@ def load(target: str) -> Any:
     torch = sys.modules.get("torch")  # without it there is no such class
     if not (inspect.isclass(found) and torch and issubclass(found, torch.nn.Module)):
         what = "another class" if inspect.isclass(found) else f"a {type(found).__name__}"
-        raise UserError(f"attention '{target}' is {what}, not a class derived from torch.nn.Module.")
+        raise UserError(f"attention '{target}' is not a torch.nn.Module class but {what}.")
     return found
 
 
