@@ -121,9 +121,10 @@ def until_checked_out(repository) -> subprocess.Popen:
     """A check that has the commit's worktree, and goes on."""
     command = [sys.executable, "-P", "-m", "xbench", "check", "--against", "main"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(repository.parent)}
+    before = set(repository.parent.glob("xbench-*/code/mine.py"))
     process = subprocess.Popen(command, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(repository.parent.glob("xbench-*/code/mine.py")) and time.monotonic() < deadline:
+    while not set(repository.parent.glob("xbench-*/code/mine.py")) - before and time.monotonic() < deadline:
         time.sleep(0.05)
     return process
 

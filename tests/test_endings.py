@@ -37,14 +37,11 @@ def start(*command: str, folder: Path, **options) -> subprocess.CompletedProcess
         ("rich", signal.SIGINT, ["list"]),
         ("typer", signal.SIGTERM, ["list"]),
         ("xbench.report.listing", signal.SIGHUP, ["list"]),
-        ("pandas", signal.SIGTERM, ["report", "r"]),
         ("fork", signal.SIGTERM, COMPARE),  # before the first record; what a handler of a fork raises Python swallows
     ],
 )
 def test_a_signal_at_any_moment_has_its_exit_code_and_leaves_nothing(tmp_path, where, number, verb):
     done = start(sys.executable, "-P", "-c", AT_IMPORT, where, str(int(number)), "xbench", *verb, folder=tmp_path)
-    if where == "pandas" and done.returncode == 2:
-        pytest.skip("reports do without pandas")
     assert done.returncode == 128 + number, done.stderr
     assert "Interrupted" in done.stderr
     assert "Traceback" not in done.stderr

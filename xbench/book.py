@@ -8,6 +8,7 @@ from typing import Any
 
 from xbench.errors import UserError
 from xbench.identity import case_key, forget_sources, provenance
+from xbench.interrupts import held
 from xbench.metrics import METHODS, METRICS
 from xbench.process import ArmError
 from xbench.records import Ledger, Record
@@ -148,9 +149,10 @@ class Book:
         Raises:
             UserError: the ledger cannot be written.
         """
-        self._ledger.append(records)
-        self._remember(records)
-        self._add(records)
+        with held():  # else what is on disk could be missing in the report of an interrupted run
+            self._ledger.append(records)
+            self._remember(records)
+            self._add(records)
         self._observer.recorded(records)
 
     def end(self, case: Case, why: ArmError, metrics: list[str] | None = None) -> None:
