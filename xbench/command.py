@@ -79,7 +79,7 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, open to the end
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="xbench.plain")
-    sys.stdout = Results(sys.stdout)  # type: ignore[assignment]
+    sys.stdout = Results(sys.stdout)
 
 
 def _plainly(error: UnicodeError) -> tuple[str, int]:
