@@ -117,18 +117,42 @@ def test_what_vanished_from_the_study_fails(repository):
     assert failed == {("mhsa", "params"), ("mhsa", "macs"), ("./mine.py:Mine", "macs")}
 
 
-def test_an_interrupt_leaves_no_worktree_and_has_its_own_code(repository):
+def until_checked_out(repository) -> subprocess.Popen:
+    """A check that has the commit's worktree, and goes on."""
     command = [sys.executable, "-P", "-m", "xbench", "check", "--against", "main"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(repository.parent)}
+    before = set(repository.parent.glob("xbench-*/code/mine.py"))
     process = subprocess.Popen(command, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(repository.parent.glob("xbench-*/code/mine.py")) and time.monotonic() < deadline:
+    while not set(repository.parent.glob("xbench-*/code/mine.py")) - before and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_leaves_no_worktree_and_has_its_own_code(repository, number):
+    process = until_checked_out(repository)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == 128 + number, errors
     assert git(repository, "worktree", "list").count("\n") == 1
     assert not list(repository.parent.glob("xbench-*"))
+    assert not (repository / "results").exists()
+
+
+def test_what_a_killed_check_left_the_next_one_removes_and_nothing_of_the_users(repository):
+    git(repository, "worktree", "add", "--detach", "--quiet", str(repository.parent / "users"))
+    process = until_checked_out(repository)
+    process.kill()
+    process.communicate(timeout=60)
+    (left,) = repository.parent.glob("xbench-*")
+    process = until_checked_out(repository)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert not left.exists()
+    assert not list(repository.parent.glob("xbench-*"))
+    assert git(repository, "worktree", "list").count("\n") == 2
+    assert (repository.parent / "users" / "mine.py").exists()
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_json_prints_records_alone_and_several_values_may_be_written_either_way(
         (["--attn", "xfa", "--res", "-1"], "from 32 to 16384, not -1"),
         (["--attn", "xfa", "--res", "64", "--budget", "0"], "--budget must be a number above 0"),
         (["--attn", "xfa", "--res", "64", "--budget", "soon"], "--budget"),
-        (["--attn", "xfa", "--res", "64", "--out", "/proc/nowhere"], "cannot write results"),
+        (["--attn", "xfa", "--res", "64", "--out", "/proc/nowhere"], "cannot write"),
         (["--attn", "xfa", "--res", "64", "stray"], "stray"),
     ],
 )

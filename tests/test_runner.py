@@ -1,6 +1,7 @@
 """The whole line from study to records, with arms that fail in every way beside arms that do not."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -243,3 +244,14 @@ def test_samples_of_the_arms_are_paired_by_round(comparison):
             found.setdefault((tuple(record.case["img_size"]), record.launch), set()).add(len(record.samples))
     assert all(len(lengths) == 1 for lengths in found.values())
     assert len(found) == 3
+
+
+def test_what_was_on_disk_when_a_signal_came_is_in_the_results(tmp_path, monkeypatch):
+    study = make_study(["xfa"], [64], metrics=["macs"])
+    book = Runner(study, Ledger(tmp_path / "records.jsonl")).book
+    append = Ledger.append
+    monkeypatch.setattr(Ledger, "append", lambda *given: (append(*given), signal.raise_signal(signal.SIGINT)))
+    records = [book.record(next(study.cases()), "macs", [1.0], {})]
+    with pytest.raises(KeyboardInterrupt):
+        book.keep(records)
+    assert book.records == records == read_records([tmp_path / "records.jsonl"])

@@ -1,3 +1,3 @@
-from xbench.cli import main
+from xbench.command import main
 
 main()

@@ -1,6 +1,5 @@
 """From Python what the command line does: ``xbench.compare(attn=["xfa", "mhsa"], res=[1024])``."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,17 +9,21 @@ from rich.console import Console
 
 from xbench.errors import UserError, unknown_name
 from xbench.forecast import Expected
+from xbench.leavings import run_folder, scratch
 from xbench.records import Ledger
 from xbench.report.answers import answers, caveats
+from xbench.report.folder import REPORT
+from xbench.report.inert import InertConsole
 from xbench.report.live import Display
 from xbench.report.markdown import markdown_report
 from xbench.report.plots import plot, save_plots
 from xbench.request import make_study
 from xbench.results import Results
 from xbench.runner import Runner
-from xbench.runs import LEDGER, new_folder
+from xbench.runs import LEDGER
 from xbench.study import PLOTS, Study
 from xbench.watch import Limits
+from xbench.writing import check_target, write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +107,8 @@ def compare(
         UserError: bad input, or a results folder that cannot be written.
     """
     study = make_study(attn, res, **axes)
-    comparison = measure(study, Path(out) if out else None, console=Console(stderr=True, quiet=quiet), limits=limits)
+    console = InertConsole(stderr=True, quiet=quiet)
+    comparison = measure(study, Path(out) if out else None, console=console, limits=limits)
     if isinstance(comparison.error, UserError):
         raise comparison.error
     return comparison
@@ -112,8 +116,8 @@ def compare(
 
 def forecast(study: Study, folder: Path | None, limits: Limits | None = None) -> list[Expected]:
     """What ``measure`` would do, found on paper; nothing is written. What ``folder`` holds needs no measuring."""
-    with tempfile.TemporaryDirectory() as scratch:
-        where = folder if folder is not None and (folder / LEDGER).exists() else Path(scratch)
+    with scratch() as empty:
+        where = folder if folder is not None and (folder / LEDGER).exists() else empty
         return Runner(study, Ledger(where / LEDGER), limits=limits).forecast()
 
 
@@ -126,11 +130,17 @@ def measure(
 
     Raises:
         UserError: the largest batch is asked for, and not the memory that it is to fit into; ``folder`` cannot be
-            written, or an image cannot be read.
+            written, or holds a report.md of somebody else.
     """
     if "max_batch" in study.metrics and study.device == "cpu" and not (limits and limits.memory_bytes):
         raise UserError("metric 'max_batch' needs the memory that a batch is to fit into: --memory-limit GIB.")
-    folder = folder or new_folder(study.name)
+    if folder is not None:
+        check_target(folder / REPORT)
+    with run_folder(study.name, folder) as place:
+        return _measure(study, place, console, limits, command)
+
+
+def _measure(study: Study, folder: Path, console: Console, limits: Limits | None, command: str) -> Comparison:
     ledger = Ledger(folder / LEDGER)
     error: BaseException | None = None
     with Display(study, console) as display:
@@ -143,8 +153,6 @@ def measure(
     if comparison.results.arms:
         try:
             _write_report(comparison, runner, command)
-        except OSError as end:
-            comparison.error = error or UserError(f"cannot write the report to {folder}: {end.strerror}.")
         except UserError as end:
             comparison.error = error or end
     return comparison
@@ -156,4 +164,4 @@ def _write_report(comparison: Comparison, runner: Runner, command: str) -> None:
     runner.book.keep_overhead(runner.clock, command)
     comparison.results = runner.results()
     text = markdown_report(comparison.results, comparison.study.question, command, comparison.plots, folder)
-    (folder / "report.md").write_text(text, encoding="utf-8")
+    write_file(folder / REPORT, text)

@@ -62,7 +62,7 @@ def whole(what: str, value: Any, low: int, high: int) -> int:
         hint = " Separate several values by spaces." if "," in str(value) else ""
         raise UserError(f"{what} must be a whole number from {low} to {high}, not '{value}'.{hint}") from None
     if not low <= number <= high:
-        raise UserError(f"{what} must be from {low} to {high}, not {number}.")
+        raise UserError(f"{what} must be from {low} to {high}, not {str(value).strip()}.")
     return number
 
 

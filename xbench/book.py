@@ -10,6 +10,7 @@ from xbench.attention import attention_facts
 from xbench.data.photos import photos_digest
 from xbench.errors import UserError
 from xbench.identity import case_key, forget_sources, provenance
+from xbench.interrupts import held
 from xbench.metrics import METHODS, METRICS
 from xbench.policy import STOCK, find_policy
 from xbench.process import ArmError
@@ -166,9 +167,10 @@ class Book:
         Raises:
             UserError: the ledger cannot be written.
         """
-        self._ledger.append(records)
-        self._remember(records)
-        self._add(records)
+        with held():  # else what is on disk could be missing in the report of an interrupted run
+            self._ledger.append(records)
+            self._remember(records)
+            self._add(records)
         self._observer.recorded(records)
 
     def end(self, case: Case, why: ArmError, metrics: list[str] | None = None) -> None:

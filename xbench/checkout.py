@@ -5,10 +5,8 @@ The user's side stays as it is, uncommitted changes included. No torch here.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from xbench.errors import UserError
+from xbench.interrupts import held
+from xbench.leavings import PREFIX, scratch
 
+WORKTREE = "code"  # in a temporary folder
 RUNNING = Path(__file__).resolve().parent  # the package that this very code is part of
 ALWAYS_ASKED = ("vouch", "survey", "build", "memory", "warm_up", "block", "device")
 
@@ -74,10 +75,11 @@ def checked_out(ref: str, code: Code, case: dict[str, Any], python: str | None =
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", failing=missing)
     here = _probe(Checkout("", "", os.getcwd(), (), sys.executable), code, case)
     roots = _own_roots(top, code, here["origins"])
-    scratch = Path(tempfile.mkdtemp(prefix="xbench-")).resolve()
-    worktree = scratch / "code"
-    try:
-        _git("worktree", "add", "--detach", "--quiet", str(worktree), commit, failing=f"cannot check out '{ref}'")
+    with scratch(lambda folder: _forget(top, folder / WORKTREE)) as place:
+        worktree = place / WORKTREE
+        with held():
+            _forget_lost(top)
+            _git("worktree", "add", "--detach", "--quiet", str(worktree), commit, failing=f"cannot check out '{ref}'")
         folder = worktree / Path.cwd().resolve().relative_to(top)
         folder.mkdir(parents=True, exist_ok=True)
         path = tuple(dict.fromkeys(str(worktree / root.relative_to(top)) for root in roots.values()))
@@ -86,16 +88,29 @@ def checked_out(ref: str, code: Code, case: dict[str, Any], python: str | None =
         _check_origins(ref, worktree, roots, found["origins"])
         _check_protocol(ref, here["requests"], found)
         yield Checkout(ref, commit, there.folder, path, there.python, tuple(found["versions"].items()))
-    finally:
-        # In sessions of their own, so that a second interrupt from the keyboard does not reach them.
-        for command in (["remove", "--force", str(worktree)], ["prune"]):
-            subprocess.run(["git", "worktree", *command], cwd=top, capture_output=True, start_new_session=True)
-        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _forget(top: Path, worktree: Path) -> None:
+    """Removes a worktree from the repository, also one that is locked because git was killed while it made it."""
+    command = ["git", "worktree", "remove", "--force", "--force", str(worktree)]
+    # A leaving may belong to another repository, which its file .git names.
+    where = worktree if (worktree / ".git").is_file() else top
+    subprocess.run(command, cwd=where, capture_output=True, start_new_session=True)
+
+
+def _forget_lost(top: Path) -> None:
+    """The same of ours that the repository still lists and whose folder somebody has deleted."""
+    listed = _git("worktree", "list", "--porcelain", failing="cannot list worktrees")
+    for line in listed.splitlines():
+        place = Path(line.removeprefix("worktree "))
+        if place.name == WORKTREE and place.parent.name.startswith(PREFIX) and not place.exists():
+            _forget(top, place)
 
 
 def _git(*arguments: str, failing: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+        # In a session of its own, so that an interrupt from the keyboard does not end it half way.
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, start_new_session=True)
     except FileNotFoundError:
         raise UserError(f"{failing}: git is not installed.") from None
     except subprocess.CalledProcessError as error:

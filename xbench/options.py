@@ -8,7 +8,9 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from xbench.errors import UserError, unknown_name
+from xbench.errors import UserError, check_readable, unknown_name
+
+LARGEST = 2**53  # beyond it not every whole number is a float
 
 
 class PerStage(tuple[Any, ...]):
@@ -47,6 +49,7 @@ def read_options(
     Raises:
         UserError: not of this form, an unknown option, or a value that is not of the option's type.
     """
+    check_readable("options", text)
     options = {}
     for part in filter(None, split_outside(text, ",")):
         key, equals, value = part.partition("=")
@@ -102,11 +105,14 @@ def _value(what: str, key: str, text: str, default: Any, widths: Sequence[str], 
     if isinstance(default, int | float):
         if text in widths:
             return text
+        word = "a whole number" if isinstance(default, int) else "a number"
         try:
-            return type(default)(text)
+            number = type(default)(text)
         except ValueError:
-            word = "a whole number" if isinstance(default, int) else "a number"
             raise UserError(f"{what}: {key} must be {word}, not '{text}'.") from None
+        if not abs(number) <= LARGEST:
+            raise UserError(f"{what}: {key} must be {word} of at most {LARGEST:,}, not {text}.")
+        return number
     if default is None:
         return _literal(text)
     return text
@@ -118,7 +124,7 @@ def _literal(text: str) -> Any:
         found = ast.literal_eval(text)
         found = AsList(found) if isinstance(found, list) else found
         hash(found)  # as what is found of a way to build a class is kept by it
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
     return found
 

@@ -59,10 +59,11 @@ def is_file(place: str) -> bool:
 
 
 def load(target: str) -> Any:
-    """The object that a target names, freshly read if its file was changed since.
+    """The class that a target names, freshly read if its file was changed since.
 
     Raises:
-        UserError: the file or module does not exist or fails while it is imported, or has no such class.
+        UserError: the file or module does not exist or fails while it is imported, or has no such class, or something
+            else of that name.
     """
     place, _, path = target.rpartition(":")
     if is_file(target) or not place:
@@ -74,10 +75,15 @@ def load(target: str) -> Any:
     except (Exception, SystemExit) as error:
         raise UserError(f"attention '{target}': importing '{place}' failed: {error!r}") from error
     try:
-        return reduce(getattr, path.split("."), module)
-    except AttributeError:
+        found = reduce(getattr, path.split("."), module)
+    except Exception:  # a module may make up its attributes, and fail at it
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
         raise unknown_name(f"class in '{place}'", path, classes) from None
+    torch = sys.modules.get("torch")  # without it there is no such class
+    if not (inspect.isclass(found) and torch and issubclass(found, torch.nn.Module)):
+        what = "another class" if inspect.isclass(found) else f"a {type(found).__name__}"
+        raise UserError(f"attention '{target}' is not a torch.nn.Module class but {what}.")
+    return found
 
 
 def _classes_in(target: str) -> str:

@@ -17,8 +17,8 @@ from xbench.axes import (
     whole,
 )
 from xbench.data.names import STOP, UNREADABLE, parse_data
-from xbench.data.photos import photo_paths
-from xbench.errors import UserError, unknown_name
+from xbench.data.photos import check_photos, photo_paths
+from xbench.errors import UserError, check_readable, unknown_name
 from xbench.metrics import ALIASES, METRICS
 from xbench.models.baselines import check_baseline
 from xbench.models.sizes import SIZES, check_input
@@ -88,18 +88,18 @@ def make_study(
     for what, names, allowed in named:
         for chosen in names:
             one_of(what, chosen, allowed)
+    _check_name(name)
     arms = _arms(attn, baseline, unique(mode) or ("eager",), unique(policy) or (TUNED,))
     if not arms:
         raise UserError("nothing to compare: name at least one attention (--attn) or timm model (--baseline).")
     labels = [arm.label for arm in arms]
     if against is not None and against not in labels:
         raise unknown_name("arm to compare against", against, labels)
-    if device == "cuda":
-        _check_cuda()
-    elif "device_time" in metrics:
+    check_cuda(device)
+    if device != "cuda" and "device_time" in metrics:
         raise UserError("metric 'device_time' is taken by CUDA's clocks; it needs --device cuda.")
-    photo_paths(images)
-    recipe_used = _recipe(data or DATA, epochs, recipe)
+    data_used = str(parse_data(DATA if data is None else data))
+    recipe_used = _recipe(data_used, epochs, recipe)
     levels, directions = unique(level) or ("model",), unique(direction) or ("inference",)
     study = Study(
         question=question,
@@ -119,14 +119,16 @@ def make_study(
         plots=unique(plots) or PLOTS,
         quick=quick,
         images=images,
-        data=str(parse_data(data or DATA)),
+        data=data_used,
         recipe=recipe_used,
         seeds=whole("seeds", seeds, 1, MAX_SEEDS),
         workers=whole("workers", workers, 0, 256),
         unreadable=unreadable,
         name=name,
     )
-    asked = [name for name, value in (("data", data), ("epochs", epochs), ("recipe", recipe)) if value]
+    asked = [
+        name for name, value in (("data", data), ("epochs", epochs), ("recipe", recipe or None)) if value is not None
+    ]
     asked += ["unreadable"] if unreadable != STOP else []
     if asked and not study.trains:
         raise UserError(f"{' and '.join(asked)} decide accuracy only; ask for it: --metrics top1 …")
@@ -140,6 +142,9 @@ def make_study(
         if not study.res:
             raise UserError("no resolution: name at least one (--res 1024, or --res 512x1024 for height x width).")
         _something_is_possible(study)
+    photos = photo_paths(images)
+    if images is not None:
+        check_photos(photos[: max(study.batch)])
     return study
 
 
@@ -185,8 +190,7 @@ def make_job(
     one_of("unreadable", unreadable, UNREADABLE)
     if baseline:
         check_baseline(baseline)
-    if device == "cuda":
-        cuda_is_here()
+    check_cuda(device)
     job = Job(
         data=str(parse_data(data)),
         img_size=parse_img_size(res),
@@ -208,7 +212,12 @@ def make_job(
 
 def _recipe(data: str, epochs: int | None, settings: Sequence[str]) -> Recipe:
     """That of the data, as the user changed it."""
-    recipe = recipe_for(data).changed(settings)
+    usual = recipe_for(data)
+    recipe = usual.changed(settings)
+    if recipe.optimizer != usual.optimizer:
+        from timm.optim import list_optimizers  # takes seconds
+
+        one_of("optimizer", recipe.optimizer, [str(name) for name in list_optimizers()])
     return recipe if epochs is None else recipe.changed([f"epochs={epochs}"])
 
 
@@ -232,9 +241,21 @@ def cuda_is_here() -> bool:
     return torch.cuda.is_available()
 
 
-def _check_cuda() -> None:
-    if not cuda_is_here():
+def check_cuda(device: str) -> None:
+    """Refuses a GPU where there is none.
+
+    Raises:
+        UserError: torch finds no CUDA device.
+    """
+    if device == "cuda" and not cuda_is_here():
         raise UserError("no CUDA device is available to torch here. Allowed: --device cpu.")
+
+
+def _check_name(name: str) -> None:
+    """A study's name becomes part of a folder's."""
+    check_readable("name", name)
+    if not name or "/" in name or name.startswith("."):
+        raise UserError(f"name '{name}' is to name a folder: no slash in it, and no dot before it.")
 
 
 def _arms(
@@ -243,6 +264,8 @@ def _arms(
     arms: list[Arm] = []
     for baseline_name in baseline:
         check_baseline(baseline_name)
+    for text in attn:
+        check_readable("attention", text)
     specs = [str(parse_attention(text)) for text in attn]
     for policy, mode in product(policies, modes):
         suffix = (" compiled" if mode == "compile" else "") + (f" {policy}" if policy != TUNED else "")

@@ -10,6 +10,7 @@ from xbench.errors import UserError, unknown_name
 from xbench.reading import read_toml
 from xbench.request import make_study
 from xbench.study import Study
+from xbench.writing import check_target, write_file
 
 ARGUMENTS = inspect.signature(make_study).parameters
 LISTS = tuple(name for name, argument in ARGUMENTS.items() if argument.default == ())
@@ -62,15 +63,21 @@ def save_study(asked: dict[str, Any], path: Path) -> None:
     Raises:
         UserError: the file is there already, or cannot be written.
     """
-    if path.exists():
-        raise UserError(f"{path} is there already; name another file, or remove it.")
+    check_new(path)
     question = {"question": ARGUMENTS["question"].default}
     kept = {key: _plain(value) for key, value in asked.items() if value and value != ARGUMENTS[key].default}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(tomli_w.dumps({**question, **kept}), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write the study to {path}: {error.strerror}.") from error
+    write_file(path, tomli_w.dumps({**question, **kept}))
+
+
+def check_new(path: Path) -> None:
+    """Refuses a place where a study cannot be written down: somebody may have worked on one that is there.
+
+    Raises:
+        UserError: the file is there already, or cannot be written.
+    """
+    check_target(path, force=True)
+    if path.exists():
+        raise UserError(f"{path} is there already; name another file, or remove it.")
 
 
 def _plain(value: Any) -> Any:

@@ -1,22 +1,31 @@
 """The Typer application, and what its verbs share: options, exit codes, consoles. No torch is imported here."""
 
-import os
 import shlex
+import stat
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand
 
+from xbench.cli.streams import output, progress, put
+from xbench.command import EXIT_USER
 from xbench.errors import UserError
+from xbench.records import SkippedWarning
 
 if TYPE_CHECKING:
     from xbench.watch import Limits
 
-EXIT_CHECK_FAILED, EXIT_USER, EXIT_SOME_FAILED, EXIT_NOTHING_MEASURED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+__all__ = ["EXIT_USER", "app", "output", "progress", "put"]
+
+EXIT_CHECK_FAILED, EXIT_SOME_FAILED, EXIT_NOTHING_MEASURED = 1, 3, 4
+EXIT_INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt, whatever the signal was
 LARGEST = 1e6  # seconds or GiB that a limit may name
+
+# typer's own errors of use; its newer versions bring click along, and the older take it from outside.
+UsageError: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     help="Change only the attention: what happens to cost, speed and memory, and can the answer be trusted?",
@@ -84,17 +93,10 @@ Out = Annotated[
     Path | None,
     typer.Option(help="Folder of the results; what it holds is not measured again. Default: new, in results/runs."),
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace also a file that xbench did not make; a run's records never.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the records as JSON lines on standard output, nothing else.")]
-
-
-def output() -> Console:
-    """Standard output: as wide as the screen or as COLUMNS says, or 100 columns where it goes into a file."""
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100)
-
-
-def progress() -> Console:
-    """Where progress is shown: standard error, so that standard output holds results alone."""
-    return Console(stderr=True)
 
 
 def positive(name: str, value: float | None) -> Any:
@@ -122,3 +124,75 @@ def limits(budget: float | None, memory_limit: float | None, time_limit: float) 
 def command_line() -> str:
     """What the user typed, fit to be typed again."""
     return shlex.join(["xbench", *sys.argv[1:]])
+
+
+def run() -> int:
+    """Does what the user typed and returns the exit code.
+
+    Raises:
+        UserError: what was typed is no command, or cannot be done.
+        KeyboardInterrupt: a signal came, and the verb had nothing to say of it.
+    """
+    skipped: dict[str, None] = {}
+
+    def warn(message: Any, *_: Any, **__: Any) -> None:
+        if isinstance(message, SkippedWarning):
+            skipped[str(message)] = None
+        else:
+            _warn(message)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = warn
+            # What is left out is said of every file, even where two say it in the same words; and once, at the end.
+            warnings.simplefilter("always", SkippedWarning)
+            code = app(standalone_mode=False, prog_name="xbench")
+    except UsageError as error:
+        if not error.format_message():  # a verb that was to be told more: it shows its help
+            error.show()
+            return int(error.exit_code)
+        raise UserError(_in_words(error)) from error
+    finally:
+        for text in skipped:
+            _warn(text)
+    if code == EXIT_INTERRUPTED:
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0
+
+
+def _warn(message: Any) -> None:
+    progress().print(f"Warning: {message}", soft_wrap=True, highlight=False)
+
+
+def _in_words(error: Any) -> str:
+    """What typer says, and where help is."""
+    said = error.format_message().rstrip(".")
+    verb = error.ctx.command_path if getattr(error, "ctx", None) else "xbench"
+    return f"{said}. See {verb} --help."
+
+
+def given_file(path: Path) -> Path:
+    """A path that is to be read, unless what lies there is neither a file nor a folder and may never end.
+
+    Raises:
+        UserError: it is a pipe, a device or a socket, or no path at all.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return path  # whoever reads it says why it cannot be read
+    except ValueError as error:
+        raise UserError(f"{str(path)!r} is no path: {error}.") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError(f"{path} is a pipe or a device, not a file.")
+    return path
+
+
+def given_name(run: str) -> str:
+    """The same of what may be a path or the name of a run.
+
+    Raises:
+        UserError: see ``given_file``.
+    """
+    given_file(Path(run))
+    return run

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from xbench.cli.app import EXIT_CHECK_FAILED, EXIT_NOTHING_MEASURED, Many, app, output, progress
+from xbench.cli.app import EXIT_CHECK_FAILED, EXIT_NOTHING_MEASURED, Force, Many, app, output, progress, put
+from xbench.writing import check_target
 
 
 @app.command("list")
@@ -35,14 +36,17 @@ def verify(
 
         xbench verify xfa ./mine.py:MyAttention
     """
+    from xbench.attention import parse_attention
     from xbench.registry import catalogue
 
+    for name in names or []:
+        parse_attention(name)  # one that does not exist is refused once, and not by every check
     chosen = names or sorted(catalogue())
     from xbench.report.verification import json_lines, not_judged, show_findings, summary, verify_all
 
     found = verify_all(chosen, progress())
     if as_json:
-        print(json_lines(found))
+        put(json_lines(found))
     else:
         console = output()
         show_findings(found, console)
@@ -57,12 +61,14 @@ def verify(
 def counters(
     names: Annotated[Many, typer.Argument(help="Attentions, as in compare --attn. Default: all there are.")] = None,
     out: Annotated[Path, typer.Option(help="File for the tables, in Markdown.")] = Path("results/reports/counters.md"),
+    force: Force = False,
 ) -> None:
     """What torch's, fvcore's and ptflops' counters miss in each attention, and the time spent on what none sees."""
     from xbench.attention import parse_attention
     from xbench.registry import catalogue
 
     chosen = [str(parse_attention(name)) for name in names or sorted(catalogue())]
+    check_target(out, force=force)
     from xbench.report.coverage import cover, ratio_grid
     from xbench.report.tables import rich_table
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xbench.cli.app import (
-    EXIT_INTERRUPTED,
+    Force,
     Many,
     ManyValues,
     MemoryLimit,
@@ -15,12 +15,16 @@ from xbench.cli.app import (
     TimeLimit,
     app,
     command_line,
+    given_file,
+    given_name,
     output,
     positive,
     progress,
+    put,
 )
 from xbench.cli.trust import Trust, allow
-from xbench.errors import UserError
+from xbench.command import InterruptedRunError
+from xbench.writing import check_target, write_file
 
 if TYPE_CHECKING:
     from xbench.replay import Evidence
@@ -28,7 +32,9 @@ if TYPE_CHECKING:
     from xbench.watch import Limits
 
 
-@app.command(cls=ManyValues, epilog="Exit code: 0 replayed, whatever came of it · 2 bad input · 130 interrupted.")
+@app.command(
+    cls=ManyValues, epilog="Exit code: 0 replayed, whatever came of it · 2 bad input · 128 + n ended by signal n."
+)
 def claims(
     file: Annotated[Path, typer.Argument(help="Claims as a TOML file.")] = Path("studies/claims/xformer.toml"),
     source: Annotated[
@@ -42,6 +48,7 @@ def claims(
     markdown: Annotated[Path | None, typer.Option(help="Also write a page in Markdown.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, nothing else.")] = False,
     trust: Trust = False,
+    force: Force = False,
 ) -> None:
     """Replays what a paper claims: each claim is reproduced, not reproduced, or not testable here and why.
 
@@ -51,31 +58,30 @@ def claims(
     """
     from xbench.claims import load_claims
     from xbench.replay import missing, on_paper, read_evidence, replay, studies_for
-    from xbench.report.claims import claims_json, claims_page, show_claims, write_page
+    from xbench.report.claims import claims_json, claims_page, show_claims
     from xbench.watch import Limits
 
-    said = load_claims(file)
+    limits = Limits(
+        memory_bytes=None if memory_limit is None else int(positive("--memory-limit", memory_limit) * 2**30),
+        turn_seconds=positive("--time-limit", time_limit),
+    )
+    if markdown is not None:
+        check_target(markdown, force=force)
+    said = load_claims(given_file(file))
     allow([arm for claim in said for trial in claim.test for arm in trial.arms], file, trust)
-    sources = read_evidence(source or ["results/reports"])
+    sources = read_evidence([given_name(name) for name in source or ["results/reports"]])
     with progress().status("counting on paper"):
         sources += on_paper(said)
     replayed = replay(said, sources)
     if run:
-        limits = Limits(
-            memory_bytes=None if memory_limit is None else int(positive("--memory-limit", memory_limit) * 2**30),
-            turn_seconds=positive("--time-limit", time_limit),
-        )
         sources = _measure(studies_for(missing(replayed), quick=quick), out, limits) + sources
         replayed = replay(said, sources)
     if as_json:
-        print(claims_json(replayed))
+        put(claims_json(replayed))
     else:
         show_claims(replayed, output())
     if markdown is not None:
-        try:
-            write_page(claims_page(replayed, f"The claims of {file}, replayed", command_line()), markdown)
-        except OSError as error:
-            raise UserError(f"cannot write {markdown}: {error.strerror}.") from error
+        write_file(markdown, claims_page(replayed, f"The claims of {file}, replayed", command_line()))
 
 
 def _measure(studies: "list[Study]", out: Path, limits: "Limits") -> "list[Evidence]":
@@ -89,7 +95,7 @@ def _measure(studies: "list[Study]", out: Path, limits: "Limits") -> "list[Evide
         folder = out / re.sub(r"\W+", "-", conditions_line(next(study.cases()).conditions))
         measured = measure(study, folder, console=progress(), limits=limits, command=command_line())
         if isinstance(measured.error, KeyboardInterrupt):
-            raise typer.Exit(EXIT_INTERRUPTED)
+            raise InterruptedRunError("Interrupted. What was finished is kept.")
         if measured.error is not None:
             raise measured.error
         found += read_evidence([folder])

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from xbench.cli.app import ManyValues, app, progress
+from xbench.cli.app import Force, ManyValues, app, given_file, given_name, progress
 from xbench.errors import UserError
+from xbench.writing import check_targets, write_file
 
 Format = Literal["pytest-benchmark", "asv", "bmf"]
 
@@ -18,6 +19,7 @@ def export_runs(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The file; a folder for asv, or where there are several runs.")
     ],
+    force: Force = False,
 ) -> None:
     """Writes runs as pytest-benchmark JSON, as results of asv, or in Bencher Metric Format. For example:
 
@@ -25,6 +27,8 @@ def export_runs(
 
     xbench export results/reports --format asv -o dashboard && cd dashboard && asv publish
     """
+    import json
+
     from xbench.exchange.asv import write_asv
     from xbench.exchange.bencher import bencher_metrics
     from xbench.exchange.pytest_benchmark import to_pytest_benchmark
@@ -32,36 +36,27 @@ def export_runs(
     from xbench.records import read_records
     from xbench.runs import ledgers, newest
 
-    found = ledgers(*runs)
+    found = ledgers(*map(given_name, runs))
     say = progress().print
     if to == "asv":
-        written, left = write_asv([record for ledger in found for record in read_records([ledger])], out)
+        written, left = write_asv([record for ledger in found for record in read_records([ledger])], out, force=force)
         say(
             f"{written} figures in {out}; {left} left out, of commits that this checkout does not know.",
-            markup=False,
             soft_wrap=True,
         )
         return
     make: Any = {"pytest-benchmark": to_pytest_benchmark, "bmf": bencher_metrics}[to]
-    for number, ledger in enumerate(found, start=1):
+    # pytest-benchmark sorts and names the files of a folder by such numbers.
+    names = [f"{number:04}_{ledger.parent.resolve().name}.json" for number, ledger in enumerate(found, start=1)]
+    paths = [out] if len(found) == 1 else [out / name for name in names]
+    check_targets(paths, force=force)
+    for ledger, path in zip(found, paths, strict=True):
         document = make(figures(newest(read_records([ledger]))))
         benchmarks = document["benchmarks"] if to == "pytest-benchmark" else document
         if not benchmarks:
             raise UserError(f"{ledger.parent} has nothing that {to} could take.")
-        # pytest-benchmark sorts and names the files of a folder by such numbers.
-        path = out if len(found) == 1 else out / f"{number:04}_{ledger.parent.name}.json"
-        _write_json(document, path)
-        say(f"{len(benchmarks)} benchmarks in {path}.", markup=False, soft_wrap=True)
-
-
-def _write_json(document: dict[str, Any], path: Path) -> None:
-    import json
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}.") from error
+        write_file(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+        say(f"{len(benchmarks)} benchmarks in {path}.", soft_wrap=True)
 
 
 @app.command("import", epilog="Exit code: 0 imported · 2 bad input.")
@@ -79,11 +74,9 @@ def import_file(
     from xbench.records import Ledger
     from xbench.runs import LEDGER
 
-    records = from_pytest_benchmark(file)
+    records = from_pytest_benchmark(given_file(file))
     ledger = Ledger(out / LEDGER)
     there = {(record.run, record.key, record.launch, record.heat, str(record.case)) for record in ledger.read()}
     new = [r for r in records if (r.run, r.key, r.launch, r.heat, str(r.case)) not in there]
     ledger.append(new)
-    progress().print(
-        f"{len(new)} records in {out}, {len(records) - len(new)} were there.", markup=False, soft_wrap=True
-    )
+    progress().print(f"{len(new)} records in {out}, {len(records) - len(new)} were there.", soft_wrap=True)

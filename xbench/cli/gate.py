@@ -11,20 +11,23 @@ from rich.text import Text
 
 from xbench.cli.app import (
     EXIT_CHECK_FAILED,
-    EXIT_INTERRUPTED,
     EXIT_NOTHING_MEASURED,
     Budget,
+    Force,
     Many,
     ManyValues,
     MemoryLimit,
     TimeLimit,
     app,
+    given_file,
     limits,
     output,
     progress,
 )
 from xbench.cli.trust import Trust, allow
+from xbench.command import InterruptedRunError
 from xbench.errors import UserError, unknown_name
+from xbench.writing import check_targets, write_file
 
 if TYPE_CHECKING:
     from xbench.gate.finding import Check
@@ -41,7 +44,7 @@ app.add_typer(baseline_app, name="baseline")
 @app.command(
     cls=ManyValues,
     epilog="Exit code: 0 nothing fails (PASS or INCONCLUSIVE) · 1 something fails · 2 bad input · 4 nothing measured · "
-    "130 interrupted.",
+    "128 + n ended by signal n.",
 )
 def check(
     study_file: Annotated[
@@ -65,6 +68,7 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Also write the findings here, as JUnit XML.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the findings here, as JSON.")] = None,
     trust: Trust = False,
+    force: Force = False,
 ) -> None:
     """Tells whether this code is worse than another commit, or than committed figures.
 
@@ -88,8 +92,10 @@ def check(
     for path in filter(None, (markdown, junit, json_file)):
         if not path.parent.is_dir():
             raise UserError(f"cannot write {path}: there is no folder {path.parent}.")
+    check_targets((markdown, junit, json_file), force=force)
     bounds = limits(budget, memory_limit, time_limit)
-    study = _baseline_study(baseline) if baseline is not None else study_file or _default_study()
+    named = given_file(study_file) if study_file else None
+    study = _baseline_study(baseline) if baseline is not None else named or _default_study()
     _allow(study, trust)
     with _session(out, effect, bounds) as session:
         if baseline is not None:
@@ -137,12 +143,13 @@ def _session(out: Path | None, effect: float, bounds: "Limits") -> "Iterator[Ses
     if not 0 < effect <= PERCENT:
         raise UserError(f"--effect is in percent, above 0 and at most 100, not {effect:g}.")
     from xbench.gate.session import Session
+    from xbench.leavings import run_folder
 
     try:
-        yield Session(out, progress(), effect / PERCENT, bounds)
+        with run_folder("check", out) as folder:
+            yield Session(folder, progress(), effect / PERCENT, bounds)
     except KeyboardInterrupt:
-        progress().print("Interrupted. What was finished is kept.")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise InterruptedRunError("Interrupted. What was finished is kept.") from None
 
 
 def _report(found: "Check", markdown: Path | None, junit: Path | None, json_file: Path | None) -> None:
@@ -154,10 +161,7 @@ def _report(found: "Check", markdown: Path | None, junit: Path | None, json_file
     console.print(Text(f"Records: {found.folder}"), soft_wrap=True)
     for path, write in ((markdown, markdown_check), (junit, junit_check), (json_file, json_check)):
         if path is not None:
-            try:
-                path.write_text(write(found), encoding="utf-8")
-            except OSError as error:
-                raise UserError(f"cannot write {path}: {error.strerror}.") from error
+            write_file(path, write(found))
 
 
 @baseline_app.command(epilog="Exit code: 0 written, or nothing to change · 2 bad input, or not agreed to.")
@@ -173,22 +177,27 @@ def update(
 
     xbench baseline update results/baselines/ci --study studies/ci.toml
     """
-    import tempfile
-
     from xbench.gate.baseline import renew
+    from xbench.leavings import scratch
     from xbench.report.gate import show_difference
 
     bounds = limits(None, memory_limit, time_limit)
-    _allow(study or _baseline_study(folder), trust)
-    with tempfile.TemporaryDirectory() as scratch, _session(Path(scratch), EFFECT, bounds) as session:
-        renewal = renew(folder, study, session)
+    asked = given_file(study) if study else None
+    _allow(asked or _baseline_study(folder), trust)
+    with scratch() as place, _session(place, EFFECT, bounds) as session:
+        renewal = renew(folder, asked, session)
     console = output()
     if not show_difference(renewal.findings, console):
         return
     if not yes:
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             raise UserError("not written: say --yes where nobody can be asked.")
-        if not typer.confirm(f"Write this to {folder}?"):
+        progress().print(Text(f"Write this to {folder}?"), soft_wrap=True)
+        try:
+            agreed = typer.confirm("")
+        except typer.Abort:
+            agreed = False
+        if not agreed:
             raise UserError("not written.")
     renewal.write()
     console.print(Text(f"Written to {folder}; commit it."), soft_wrap=True)

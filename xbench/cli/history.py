@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from xbench.cli.app import Many, app, output
-from xbench.errors import UserError
+from xbench.cli.app import Force, Many, app, given_name, output
 
 
 @app.command(epilog="Exit code: 0 shown, whatever changed · 2 no such run.")
@@ -16,6 +15,7 @@ def history(
         Many, typer.Argument(help="Folders of runs, or their names in results/runs. Default: all in results/runs.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the charts.")] = Path("results/runs/history"),
+    force: Force = False,
 ) -> None:
     """Draws every case over commits with its intervals, and lists where figures changed. Advisory.
 
@@ -25,16 +25,16 @@ def history(
     """
     from xbench.history import changes, histories
     from xbench.records import read_records
-    from xbench.report.history import save_histories, show_history
+    from xbench.report.history import chart_names, save_histories, show_history
     from xbench.runs import ledgers
+    from xbench.writing import check_target
 
-    series = histories(read_records(ledgers(*(runs or []))))
+    series = histories(read_records(ledgers(*map(given_name, runs or []))))
+    for name in chart_names(series):
+        check_target(out / name, force=force)
     found = changes(series)
     console = output()
     show_history(series, found, console)
-    try:
-        saved = save_histories(series, found, out)
-    except OSError as error:
-        raise UserError(f"cannot write the charts to {out}: {error.strerror}.") from error
+    saved = save_histories(series, found, out)
     if saved:
         console.print(Text(f"Charts: {', '.join(map(str, saved))}"), soft_wrap=True)

@@ -1,6 +1,7 @@
 """Verbs that measure: compare, sweep, run."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xbench.cli.app import (
-    EXIT_INTERRUPTED,
     EXIT_NOTHING_MEASURED,
     EXIT_SOME_FAILED,
     Budget,
@@ -21,11 +21,14 @@ from xbench.cli.app import (
     TimeLimit,
     app,
     command_line,
+    given_file,
     limits,
     output,
     progress,
+    put,
 )
 from xbench.cli.trust import Trust, allow
+from xbench.command import InterruptedRunError
 from xbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
     from xbench.watch import Limits
 
 EXIT_CODES = (
-    "Exit code: 0 all measured · 2 bad input · 3 some cells have no figure · 4 nothing measured · 130 interrupted."
+    "Exit code: 0 all measured · 2 bad input · 3 some cells have no figure · 4 nothing measured · "
+    "128 + n ended by signal n."
 )
 
 # The axes, each written once for the verbs that have them.
@@ -134,7 +138,7 @@ def compare(
 
         xbench compare --attn xfa mhsa separable --res 64 --metrics top1 throughput memory --data digits
     """
-    _run_study(_asked_study(locals()), limits(budget, memory_limit, time_limit), out, as_json, dry_run)
+    _run_study(*_asked_study(locals()), limits(budget, memory_limit, time_limit), out, as_json, dry_run)
 
 
 @app.command(cls=ManyValues, epilog=EXIT_CODES)
@@ -179,19 +183,22 @@ def sweep(
 
         xbench sweep --attn xfa mhsa --res 256 512 1024 --patch 1 2 4 --metrics macs predicted_memory
     """
-    _run_study(_asked_study(locals(), name="sweep"), limits(budget, memory_limit, time_limit), out, as_json, dry_run)
+    asked = _asked_study(locals(), name="sweep")
+    _run_study(*asked, limits(budget, memory_limit, time_limit), out, as_json, dry_run)
 
 
-def _asked_study(options: dict[str, Any], **rest: Any) -> "Study":
-    """The study that a verb's options make, also saved if so asked. What was not given is left to its default."""
+def _asked_study(options: dict[str, Any], **rest: Any) -> "tuple[Study, Callable[[], None]]":
+    """The study that a verb's options make, and what writes it down if so asked: once all else was found good."""
     from xbench.request import make_study
-    from xbench.study_file import ARGUMENTS, save_study
+    from xbench.study_file import ARGUMENTS, check_new, save_study
 
     asked = {name: value for name, value in options.items() if name in ARGUMENTS and value is not None} | rest
     study = make_study(**asked)
-    if options["save"] is not None:
-        save_study(asked, options["save"])
-    return study
+    place = options["save"]
+    if place is None:
+        return study, lambda: None
+    check_new(place)
+    return study, lambda: save_study(asked, place)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -213,14 +220,18 @@ def run(
     """
     from xbench.study_file import load_study, read_asked
 
-    allow(read_asked(study_file).get("attn", []), study_file, trust)
-    study = load_study(study_file, quick=quick)
-    _run_study(study, limits(budget, memory_limit, time_limit), out, as_json, dry_run)
+    given = given_file(study_file)
+    allow(read_asked(given).get("attn", []), given, trust)
+    study = load_study(given, quick=quick)
+    _run_study(study, lambda: None, limits(budget, memory_limit, time_limit), out, as_json, dry_run)
 
 
-def _run_study(study: "Study", bounds: "Limits", out: Path | None, as_json: bool, dry_run: bool) -> None:
+def _run_study(
+    study: "Study", save: Callable[[], None], bounds: "Limits", out: Path | None, as_json: bool, dry_run: bool
+) -> None:
     if dry_run and as_json:
         raise UserError("--dry-run makes no records; leave out --json.")
+    save()
     # Imported after the study was found good: this takes a second.
     from xbench.api import forecast, measure
     from xbench.report.terminal import show
@@ -234,12 +245,11 @@ def _run_study(study: "Study", bounds: "Limits", out: Path | None, as_json: bool
     measured = measure(study, out, console=progress(), limits=bounds, command=command_line())
     if as_json:
         for record in measured.results.records:
-            print(json.dumps(asdict(record)))
-    else:
+            put(json.dumps(asdict(record)))
+    elif measured.results.arms:
         show(measured.results, measured.folder, console)
     if isinstance(measured.error, KeyboardInterrupt):
-        progress().print("Interrupted. What was finished is kept.")
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise InterruptedRunError("Interrupted. What was finished is kept.")
     if measured.error is not None:
         raise measured.error
     if not any(record.samples and record.case for record in measured.results.records):

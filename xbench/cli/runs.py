@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xbench.cli.app import Many, app, output
+from xbench.cli.app import Force, Many, app, given_name, output
 
 
 @app.command(epilog="Exit code: 0 shown · 2 no such run.")
@@ -22,7 +22,7 @@ def show(
     console = output()
     if not runs:
         console.print(runs_table(find_runs()))
-    for name in runs or []:
+    for name in map(given_name, runs or []):
         results = read_run(name)
         if results.arms:
             show_results(results, run_folder(name), console)
@@ -34,6 +34,7 @@ def show(
 def report(
     runs: Annotated[list[str], typer.Argument(help="Folders of runs, or their names in results/runs.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("report.html"),
+    force: Force = False,
 ) -> None:
     """Writes runs as one web page to send: the answer in words, charts to look into, tables to sort.
 
@@ -44,5 +45,5 @@ def report(
     """
     from xbench.report.page import write_page
 
-    write_page(runs, out)
-    output().print(f"The page: {out}", soft_wrap=True, markup=False, highlight=False)
+    write_page([given_name(run) for run in runs], out, force=force)
+    output().print(f"The page: {out}", soft_wrap=True, highlight=False)

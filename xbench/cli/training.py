@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from xbench.cli.app import EXIT_INTERRUPTED, Json, Many, ManyValues, app, output, progress
+from xbench.cli.app import Json, Many, ManyValues, app, output, progress, put
 from xbench.cli.trust import Trust, allow
+from xbench.command import InterruptedRunError
 
 if TYPE_CHECKING:
     from xbench.training.loop import Step
@@ -20,7 +21,9 @@ Unreadable = typer.Option(help="Images that cannot be read: stop (name them and 
 Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: the physical cores.")]
 
 
-@app.command(cls=ManyValues, epilog="Exit code: 0 trained · 1 the loss is not finite · 2 bad input · 130 interrupted.")
+@app.command(
+    cls=ManyValues, epilog="Exit code: 0 trained · 1 the loss is not finite · 2 bad input · 128 + n ended by signal n."
+)
 def train(
     attn: Annotated[str | None, typer.Option(help="Attention in the XFormer skeleton, as in compare --attn.")] = None,
     baseline: Annotated[str | None, typer.Option(help="A whole timm model instead.")] = None,
@@ -64,8 +67,7 @@ def train(
         try:
             found = train_job(job, folder, bar)
         except KeyboardInterrupt:
-            progress().print("Interrupted. The same command goes on from the last whole epoch.")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            raise InterruptedRunError("Interrupted. The same command goes on from the last whole epoch.") from None
         except DivergedError as error:
             progress().print(f"Training ended: {error}. The last whole epoch is kept in {folder}.")
             raise typer.Exit(1) from None
@@ -100,14 +102,18 @@ def evaluate(
     import json
 
     from xbench.axes import one_of, parse_img_size, physical_cores, usable_cpus, whole
-    from xbench.data.names import UNREADABLE
+    from xbench.data.names import UNREADABLE, parse_data
+    from xbench.request import check_cuda
     from xbench.study import DEVICES
 
     one_of("split", split, ("val", "test"))
     one_of("device", device, DEVICES)
     if unreadable is not None:
         one_of("unreadable", unreadable, UNREADABLE)
-    img_size = parse_img_size(res) if res else None
+    check_cuda(device)
+    if data is not None:
+        parse_data(data)
+    img_size = parse_img_size(res) if res is not None else None
     patch_size = whole("patch size", patch, 1, 4096) if patch is not None else None
     count = whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores()
     from xbench.training.checkpoint import CONFIG, check_weights, read_job
@@ -129,7 +135,7 @@ def evaluate(
     low, high = found.interval
     if as_json:
         values = {"correct": found.correct, "images": found.images, "top1": found.top1, "low": low, "high": high}
-        print(json.dumps({**values, "split": split, "facts": facts, "job": job.as_dict()}))
+        put(json.dumps({**values, "split": split, "facts": facts, "job": job.as_dict()}))
         return
     height, width = job.img_size
     output().print(

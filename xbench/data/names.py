@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from xbench.errors import UserError, unknown_name
+from xbench.errors import UserError, check_readable, unknown_name
 from xbench.options import read_options
 
 DIGIT_CLASSES = 10
@@ -94,6 +94,7 @@ def parse_data(text: str) -> DataSpec:
     Raises:
         UserError: not of the form, an unknown name or option, or a value that is not of the option's type.
     """
+    check_readable("data", text)
     match = SPEC.fullmatch(text)
     if match is None:
         raise UserError(f"data '{text}': write name[:folder][:option=value,…]; names: {', '.join(NAMES)}.")
@@ -104,4 +105,6 @@ def parse_data(text: str) -> DataSpec:
     if root and kind in ("digits", "canvas"):
         raise UserError(f"data '{text}': '{kind}' comes with xbench and takes no folder.")
     options = read_options(f"data '{text}'", f"option of data set '{kind}'", match["options"] or "", OWN_OPTIONS[kind])
+    if kind == "canvas":
+        CanvasOptions(**options)  # says which values cannot be
     return DataSpec(name, Path(root) if root else None, options)

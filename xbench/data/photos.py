@@ -53,6 +53,23 @@ def photos_digest(paths: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
+def check_photos(paths: list[Path]) -> None:
+    """Looks at the photographs before anything is done with them.
+
+    Raises:
+        UserError: one cannot be read, or is no image.
+    """
+    from PIL import Image
+
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                image.verify()
+        except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
+            why = getattr(error, "strerror", None) or str(error)
+            raise UserError(f"'{path}' cannot be read as an image: {why}.") from error
+
+
 def load_photos(paths: list[Path], batch: int, img_size: tuple[int, int]) -> "Tensor":
     """A batch of photographs: [batch, 3, H, W], float32, normalised with ImageNet's mean and deviation.
 

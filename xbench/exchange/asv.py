@@ -23,6 +23,7 @@ from xbench.errors import UserError
 from xbench.figures import Figure, figures, place_of, seconds
 from xbench.records import Record
 from xbench.statistics import CONFIDENCE
+from xbench.writing import check_targets, write_file
 
 # Of asv's files, by the number that asv calls api_version.
 BENCHMARKS_VERSION, MACHINE_VERSION, RESULTS_VERSION = 2, 1, 2
@@ -46,11 +47,15 @@ MIB = 2**20
 ASV_CONFIDENCE = 0.99
 
 
-def write_asv(records: Iterable[Record], folder: Path) -> tuple[int, int]:
+def write_asv(records: Iterable[Record], folder: Path, *, force: bool = False) -> tuple[int, int]:
     """Writes asv.conf.json and results/ into ``folder``; returns the figures written, and those left out.
 
+    Args:
+        force: writes also into a folder with results that asv itself made.
+
     Raises:
-        UserError: the folder cannot be written, or no record names a commit that this checkout knows.
+        UserError: the folder cannot be written, or is another project's, or no record names a commit that this
+            checkout knows.
     """
     groups: dict[tuple[str, str], list[Record]] = {}
     left: list[Record] = []
@@ -64,22 +69,20 @@ def write_asv(records: Iterable[Record], folder: Path) -> tuple[int, int]:
     if not found:
         raise UserError("nothing to export: asv needs the commit, and no record names one that this checkout knows.")
     benchmarks = _benchmarks(found)
-    try:
-        _write(folder / "asv.conf.json", _configuration(folder))
-        _write(folder / "results" / "benchmarks.json", {**benchmarks, "version": BENCHMARKS_VERSION})
-        for key, own in places.items():
-            if own:
-                failed = [record for record in groups[key] if record.case and not record.samples]
-                _write_results(own, failed, benchmarks, folder / "results")
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}.") from error
+    known = folder / "asv.conf.json", folder / "results" / "benchmarks.json"
+    check_targets(known, force=force)
+    _write(known[0], _configuration(folder))
+    _write(known[1], {**benchmarks, "version": BENCHMARKS_VERSION})
+    for key, own in places.items():
+        if own:
+            failed = [record for record in groups[key] if record.case and not record.samples]
+            _write_results(own, failed, benchmarks, folder / "results")
     return len(found), len(figures(left))
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     # asv reads NaN, which no JSON of other tools has, as "not measured", and null as "failed".
-    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(values, indent=1) + "\n")
 
 
 def _configuration(folder: Path) -> dict[str, Any]:
@@ -100,10 +103,10 @@ def _configuration(folder: Path) -> dict[str, Any]:
 def _environment(record: Record) -> str:
     """Names what a result belongs to beside its commit: software, and whether the sources were changed."""
     names = ["python", *REQUIREMENTS]
-    # The name becomes that of a file.
-    found = {name: re.sub(r"[^\w.+]+", "-", record.versions[name]) for name in names if name in record.versions}
-    parts = [f"{name}{version}" for name, version in found.items()]
-    return "-".join([*parts, *(["changed"] if is_dirty(record.commit) else []), machine_of(record)])
+    parts = [f"{name}{record.versions[name]}" for name in names if name in record.versions]
+    named = "-".join([*parts, *(["changed"] if is_dirty(record.commit) else []), machine_of(record)])
+    # It is part of a file's name, and records may come from anywhere.
+    return re.sub(r"[^\w.+-]+|\.\.+", "-", named)
 
 
 def machine_of(record: Record) -> str:

@@ -5,7 +5,6 @@ same machine only, and even there another hour is another machine: ``against`` i
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from xbench.gate.session import RERUN, Session, gated, timed_metrics
 from xbench.gate.slowdown import unpaired
 from xbench.gate.times import Timed, judge_times, void
 from xbench.identity import unlike
+from xbench.interrupts import held
 from xbench.metrics import METRICS
 from xbench.records import Record, read_records
 from xbench.request import make_study
@@ -27,6 +27,7 @@ from xbench.results import Results
 from xbench.runs import LEDGER, newest
 from xbench.study import Study
 from xbench.study_file import read_asked
+from xbench.writing import check_target, write_file
 
 STUDY = "study.toml"
 BASELINES = Path("results", "baselines")
@@ -154,12 +155,21 @@ class Renewal:
             UserError: the folder cannot be written.
         """
         lines = "".join(json.dumps(asdict(record), allow_nan=False) + "\n" for record in self.records)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for name, text in ((STUDY, tomli_w.dumps(self.asked)), (LEDGER, lines)):
-                _replace(self.folder / name, text)
-        except OSError as error:
-            raise UserError(f"cannot write the baseline to {self.folder}: {error.strerror}.") from error
+        with held():
+            # The records last: a study without the records that belong to it says so, and not the other way round.
+            write_file(self.folder / STUDY, tomli_w.dumps(self.asked))
+            write_file(self.folder / LEDGER, lines)
+
+
+def check_place(folder: Path) -> None:
+    """Refuses to make a baseline of what is none: before it is measured.
+
+    Raises:
+        UserError: the folder holds a run, or cannot be written.
+    """
+    if (folder / LEDGER).exists() and not (folder / STUDY).exists():
+        raise UserError(f"{folder} holds a run, whose records nothing replaces; name another folder for the baseline.")
+    check_target(folder / STUDY, force=True)
 
 
 def renew(folder: Path, study_file: Path | None, session: Session) -> Renewal:
@@ -171,6 +181,7 @@ def renew(folder: Path, study_file: Path | None, session: Session) -> Renewal:
     Raises:
         UserError: neither a study nor a baseline is there, the study is bad, or nothing could be measured.
     """
+    check_place(folder)
     there = study_file is None or (folder / STUDY).exists()
     before = read_baseline(folder) if there else Results([])
     asked = read_asked(study_file or folder / STUDY)
@@ -185,10 +196,3 @@ def renew(folder: Path, study_file: Path | None, session: Session) -> Renewal:
         findings.append(Finding(place, "INCONCLUSIVE", reason, time.before, time.now, time.slowdown.times))
     # Defaults that depend on the machine are written down, so that another one measures the same.
     return Renewal(folder, {**asked, "threads": list(study.threads)}, records, findings)
-
-
-def _replace(path: Path, text: str) -> None:
-    """All of it or nothing."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
-    os.replace(new, path)

@@ -3,8 +3,6 @@
 import json
 import math
 from collections.abc import Sequence
-from html import escape
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -17,6 +15,7 @@ from xbench.metrics import METRICS
 from xbench.quantities import Measured
 from xbench.replay import Finding, Outcome, Replayed
 from xbench.report.conditions import name_extent
+from xbench.report.inert import fenced, markdown
 from xbench.report.numbers import show_count, show_interval, show_number, show_power
 from xbench.report.tables import Grid, markdown_table
 from xbench.results import Results
@@ -162,11 +161,20 @@ HOW = (
 
 def claims_page(replayed: Sequence[Replayed], title: str, command: str) -> str:
     """The page in Markdown: the sum, the table, and each claim with its source, its tests and where they were read."""
-    lines = [f"# {title}", "", f"**{summary(replayed)}**", "", markdown_table(claims_grid(replayed)), "", HOW, ""]
+    lines = [
+        f"# {markdown(title)}",
+        "",
+        f"**{summary(replayed)}**",
+        "",
+        markdown_table(claims_grid(replayed)),
+        "",
+        HOW,
+        "",
+    ]
     for each in replayed:
         lines += _section(each)
     lines += ["## Where it was read", "", *_sources(replayed), ""]
-    return "\n".join([*lines, "Made by:", "", "```bash", command, "```", ""])
+    return "\n".join([*lines, "Made by:", "", fenced(command, "bash"), ""])
 
 
 def _section(each: Replayed) -> list[str]:
@@ -175,9 +183,9 @@ def _section(each: Replayed) -> list[str]:
     read = dict.fromkeys(finding.evidence.name for finding in each.findings if finding.evidence)
     points = [*remarks(each), *notes, *([f"Read from: {', '.join(read)}."] if read else [])]
     # Names of arms and sentences of claims are text, whatever stands in them.
-    name, sentence, by = (escape(text, quote=False) for text in (claim.id, claim.sentence, claim.by))
+    name, sentence, by = (markdown(text) for text in (claim.id, claim.sentence, claim.by))
     source = f"{by[0].upper()}{by[1:]} ({claim.basis})."
-    bullets = [f"- {escape(point, quote=False)}" for point in points]
+    bullets = [f"- {markdown(point)}" for point in points]
     return [f"## {name}: {each.outcome}", "", f"> {sentence}", "", source, "", *bullets, ""]
 
 
@@ -188,7 +196,7 @@ def _sources(replayed: Sequence[Replayed]) -> list[str]:
         last = evidence.last
         versions = f"torch {last.versions.get('torch', '?')}, commit {last.commit or '?'}"
         where = f"{_launches(evidence.results)}{machine_name(last.machine)}"
-        lines.append(f"- {name}: {where}; {versions}; {last.time[:10]}.")
+        lines.append(f"- {markdown(f'{name}: {where}; {versions}; {last.time[:10]}.')}")
     return lines
 
 
@@ -199,7 +207,7 @@ def _launches(results: Results) -> str:
 
 def claims_json(replayed: Sequence[Replayed]) -> str:
     """A list with one object per claim, its trials within. An interval that is not known is null."""
-    return json.dumps([_claim(each) for each in replayed], indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps([_claim(each) for each in replayed], indent=2, allow_nan=False)
 
 
 def _claim(each: Replayed) -> dict[str, Any]:
@@ -226,9 +234,3 @@ def _trial(finding: Finding) -> dict[str, Any]:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def write_page(text: str, path: Path) -> None:
-    """Writes a page, and the folder it lies in where that is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")

@@ -6,11 +6,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from xbench.errors import UserError
 from xbench.identity import provenance
 from xbench.metrics.coverage import COUNTERS, FORWARDS, GRIDS, WIDTHS, Coverage, coverage
+from xbench.report.inert import markdown
 from xbench.report.numbers import show_count
 from xbench.report.tables import Grid, markdown_table
+from xbench.writing import write_file
 
 MISSES = 0.02  # a counter that is further from the formula than this is named
 WORTH_NAMING = 0.01  # share of the time from which an operation is named
@@ -46,11 +47,7 @@ def cover(names: Sequence[str], out: Path, progress: Console) -> list[Coverage]:
     for name in names:
         with progress.status(Text(name)):
             found.append(coverage(name))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(coverage_report(found), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror}.") from error
+    write_file(out, coverage_report(found))
     return found
 
 
@@ -104,7 +101,8 @@ def misses(found: Sequence[Coverage]) -> list[str]:
             if one.problem or not ratios or max(abs(ratio - 1) for ratio in ratios) <= MISSES:
                 continue
             worst = max(ratios, key=lambda ratio: abs(ratio - 1))
-            off.append(f"{one.attention} ({worst:.3f}; no rule for {', '.join(one.without_rule[counter])})")
+            unruled = ", ".join(one.without_rule[counter])
+            off.append(markdown(f"{one.attention} ({worst:.3f}; no rule for {unruled})"))
         sentences.append(f"**{counter}** is off by more than {MISSES:.0%} in {'; '.join(off) or 'none'}.")
     return sentences
 
@@ -112,7 +110,7 @@ def misses(found: Sequence[Coverage]) -> list[str]:
 def coverage_report(found: Sequence[Coverage]) -> str:
     """The whole of counters.md."""
     facts = provenance("cpu")
-    lines = [f"- {name}: {value}" for name, value in {**facts["machine"], **facts["versions"]}.items()]
+    lines = [f"- {name}: {markdown(str(value))}" for name, value in {**facts["machine"], **facts["versions"]}.items()]
     parts = [INTRODUCTION, markdown_table(ratio_grid(found)), *(f"- {sentence}" for sentence in misses(found))]
     parts[2:] = ["\n".join(parts[2:])]
     parts += ["## Time that no counter sees", TIME, markdown_table(time_grid(found)), "## Where", "\n".join(lines)]

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from xbench.errors import UserError
 from xbench.report.markdown import markdown_report
 from xbench.report.plots import save_plots
 from xbench.results import Results
 from xbench.runs import question_of, read_run, run_folder
 from xbench.study import PLOTS
+from xbench.writing import check_target, write_file
+
+REPORT = "report.md"
 
 
 def write_report(results: Results, question: str, command: str, plots: Sequence[str], folder: Path) -> list[Path]:
@@ -20,10 +22,10 @@ def write_report(results: Results, question: str, command: str, plots: Sequence[
         plots: of ``study.PLOTS``. Others that an earlier report left in the folder are deleted.
 
     Raises:
-        OSError: the folder cannot be written.
+        UserError: the folder cannot be written.
     """
     saved = save_plots(results, plots, folder / "plots")
-    (folder / "report.md").write_text(markdown_report(results, question, command, saved, folder), encoding="utf-8")
+    write_file(folder / REPORT, markdown_report(results, question, command, saved, folder))
     return saved
 
 
@@ -36,13 +38,11 @@ def remake_report(run: str | Path, question: str = "", plots: Sequence[str] = ()
         plots: those that lie in its folder, where none are named; else all that its records allow.
 
     Raises:
-        UserError: there is no such run, or its folder cannot be written.
+        UserError: there is no such run, or its folder cannot be written, or holds a report.md of somebody else.
     """
     folder, results = run_folder(run), read_run(run)
+    check_target(folder / REPORT)
     question = question or question_of(run, results)
     command = (results.overhead or {}).get("command", "")
     drawn = [name for name in PLOTS if (folder / "plots" / f"{name}.png").exists()]
-    try:
-        return write_report(results, question, command, plots or drawn or PLOTS, folder)
-    except OSError as error:
-        raise UserError(f"cannot write the report to {folder}: {error.strerror}.") from error
+    return write_report(results, question, command, plots or drawn or PLOTS, folder)

@@ -10,6 +10,7 @@ from rich.text import Text
 from xbench.gate.finding import SEVEREST, Check, Finding
 from xbench.metrics import METRICS
 from xbench.report.conditions import alike, conditions_line, in_words
+from xbench.report.inert import markdown
 from xbench.report.numbers import show_counted, show_estimate, show_interval, show_mib
 from xbench.report.tables import Grid, markdown_table
 from xbench.statistics import Estimate
@@ -76,18 +77,18 @@ def show_findings(findings: Sequence[Finding], console: Console, *, verdicts: bo
 def markdown_check(check: Check) -> str:
     """For the summary of a job or a comment. Names of plug-ins and reasons are escaped."""
     same = _alike(check.findings)
-    parts = [MARKER, f"### xbench check: {check.verdict}", "", _literal(headline(check)), ""]
-    parts += [_literal(_common(check.findings, same)), ""] if check.findings else []
+    parts = [MARKER, f"### xbench check: {check.verdict}", "", markdown(headline(check)), ""]
+    parts += [markdown(_common(check.findings, same)), ""] if check.findings else []
     for verdict in SEVEREST:
         findings = check.of(verdict)
         if not findings:
             continue
         reasons = _by_reason(findings)
-        lines = [f"- {_literal(_who(found, same))}: {_literal(reason)}" for reason, found in reasons.items()]
-        rows = [[*map(_literal, _cells(finding, same))] for finding in findings]
+        lines = [f"- {markdown(_who(found, same))}: {markdown(reason)}" for reason, found in reasons.items()]
+        rows = [_cells(finding, same) for finding in findings]
         body = [*lines, "", markdown_table(Grid("", HEADS, rows, {}, names=len(NAMES))), ""]
         if verdict == "FAIL":
-            parts += [*body, _literal(check.hint), ""]
+            parts += [*body, markdown(check.hint), ""]
         else:
             parts += [f"<details><summary>{len(findings)} {verdict}</summary>", "", *body, "</details>", ""]
     return "\n".join(parts)
@@ -100,13 +101,6 @@ def _alike(findings: Sequence[Finding]) -> set[str]:
 def _common(findings: Sequence[Finding], same: set[str]) -> str:
     """The conditions that all of them share."""
     return conditions_line(findings[0].place.conditions, but={*in_words(findings[0].place.conditions)} - same)
-
-
-def _literal(text: str) -> str:
-    """As it stands, in a line of Markdown: no link, no mention, no HTML."""
-    for special in "\\`*_[]<>|#@":
-        text = text.replace(special, f"&#{ord(special)};")
-    return " ".join(text.split())
 
 
 def _cells(finding: Finding, same: set[str]) -> list[str]:

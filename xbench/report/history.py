@@ -1,6 +1,7 @@
 """Histories drawn, and the table of change points."""
 
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from xbench.report.panels import (
     set_log,
     span,
 )
+from xbench.report.plots import save_figure
 from xbench.report.tables import Grid, rich_table
 from xbench.runs import machine_name
 from xbench.statistics import Estimate
@@ -48,25 +50,35 @@ def save_histories(series: Sequence[Series], changes: Sequence[Change], folder: 
     Returns the PNG files. A panel has the arms of one set of conditions on one machine.
 
     Raises:
-        OSError: the folder cannot be written.
+        UserError: the folder cannot be written.
     """
-    drawn: dict[str, list[Series]] = {}
-    for each in series:
-        if len(each.points) > 1:
-            drawn.setdefault(each.metric, []).append(each)
-    if drawn:
-        folder.mkdir(parents=True, exist_ok=True)
     saved = []
     by_metric: dict[str, list[Change]] = {}
     for change in changes:
         by_metric.setdefault(change.series.metric, []).append(change)
-    for metric, own in drawn.items():
+    for metric, own in _drawn(series).items():
         figure = draw(own, by_metric.get(metric, []))
-        for suffix in ("png", "svg"):
-            figure.savefig(folder / f"{metric}.{suffix}", dpi=160)
-            figure.set_layout_engine("none")  # laid out once
-        saved.append(folder / f"{metric}.png")
+        saved.append(save_figure(figure, folder, _chart_name(metric)))
     return saved
+
+
+def chart_names(series: Sequence[Series]) -> list[str]:
+    """The files that ``save_histories`` writes."""
+    return [f"{_chart_name(metric)}.{suffix}" for metric in _drawn(series) for suffix in ("png", "svg")]
+
+
+def _drawn(series: Sequence[Series]) -> dict[str, list[Series]]:
+    """By metric, those with two runs or more."""
+    found: dict[str, list[Series]] = {}
+    for each in series:
+        if len(each.points) > 1:
+            found.setdefault(each.metric, []).append(each)
+    return found
+
+
+def _chart_name(metric: str) -> str:
+    """Records from elsewhere may name a metric that is no name of a file."""
+    return re.sub(r"\W+", "-", metric)
 
 
 def draw(series: Sequence[Series], changes: Sequence[Change]) -> Figure:

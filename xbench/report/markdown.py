@@ -6,6 +6,7 @@ from pathlib import Path
 from xbench.report.accuracy import contract
 from xbench.report.answers import answers, caveats
 from xbench.report.counting import products_left_out
+from xbench.report.inert import fenced, markdown
 from xbench.report.meaning_tables import (
     cost_grids,
     crossover_grids,
@@ -30,27 +31,27 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
     """
     links = {path.stem: f"\n![{path.stem.replace('_', ' ')}]({path.relative_to(folder)})" for path in plots}
     brief = is_brief(results)
-    parts = [f"# {question}\n"]
-    parts += [f"- {sentence}" for sentence in answers(results)]
+    parts = [f"# {markdown(question)}\n"]
+    parts += [f"- {markdown(sentence)}" for sentence in answers(results)]
     if notes := caveats(results):
-        parts += ["\n## Before you believe it\n"] + [f"- {note}" for note in notes]
+        parts += ["\n## Before you believe it\n"] + [f"- {markdown(note)}" for note in notes]
     parts += _section("At a glance", "", pivot_grids(results) if brief else [], links, [])
     parts += ["\n## Figures", *_tables(result_grids(results))]
     parts += [link for name, link in links.items() if name not in BEHIND]
     parts += _section("Where the time goes", "", share_grids(results), links, ["breakdown"])
-    machine = "\n".join(f"- {line}" for line in machine_lines(results))
+    machine = "\n".join(f"- {markdown(line)}" for line in machine_lines(results))
     parts += _section("How near the machine's limits", machine, limit_grids(results), links, ["roofline"])
     parts += _section("How it grows", GROWTH, exponent_grids(results), links, ["scaling", "memory_scaling"])
     parts += _section("Who overtakes whom", OVERTAKING, crossover_grids(results) if brief else [], links, [])
-    fair = "\n".join(f"- {line}" for line in contract(results))
+    fair = "\n".join(f"- {markdown(line)}" for line in contract(results))
     parts += _section("What was learnt, and how", fair, [], links, ["learning"])
-    left_out = "\n".join(f"- {line}" for line in products_left_out(results))
+    left_out = "\n".join(f"- {markdown(line)}" for line in products_left_out(results))
     parts += _section("Do the counters agree", left_out, cost_grids(results, results.conditions), links, [])
     parts += ["\n## How the figures were taken\n", PROTOCOL]
     parts += [f"\n{text}" for text in explanations(results)]
-    parts += ["", *(f"- {name}: {text}" for name, text in circumstances(results))]
+    parts += ["", *(f"- {markdown(name)}: {markdown(text)}" for name, text in circumstances(results))]
     if command:
-        parts += ["\n## Again\n", f"```\n{command}\n```"]
+        parts += ["\n## Again\n", fenced(command)]
     return "\n".join(parts) + "\n"
 
 
@@ -65,5 +66,6 @@ def _section(title: str, words: str, grids: Sequence[Grid], links: dict[str, str
 def _tables(grids: Iterable[Grid]) -> list[str]:
     parts = []
     for grid in grids:
-        parts += [f"\n**{grid.title}**\n", markdown_table(grid), *(f"\n{note}" for note in grid.notes)]
+        notes = [f"\n{markdown(note)}" for note in grid.notes]
+        parts += [f"\n**{markdown(grid.title)}**\n", markdown_table(grid), *notes]
     return parts

@@ -19,6 +19,7 @@ from xbench.errors import UserError
 from xbench.report.answer_groups import group
 from xbench.report.answers import answers, caveats
 from xbench.report.counting import products_left_out
+from xbench.report.inert import inert
 from xbench.report.meaning_tables import (
     cost_grids,
     crossover_grids,
@@ -36,8 +37,16 @@ from xbench.report.tables import Grid
 from xbench.report.wording import is_brief
 from xbench.results import Results
 from xbench.runs import question_of, read_run, run_folder
+from xbench.writing import check_target, write_file
+
+
+def _inert(value: Any) -> Any:
+    """What the page shows of a text; its own scripts and styles, which are markup, stay to the letter."""
+    return inert(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
 
 TEMPLATES = Environment(
+    finalize=_inert,
     loader=PackageLoader("xbench.report", "html"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -60,24 +69,22 @@ class Chapter:
     results: Results
 
 
-def write_page(runs: Sequence[str | Path], out: Path) -> None:
+def write_page(runs: Sequence[str | Path], out: Path, *, force: bool = False) -> None:
     """Writes a page with a section for each run; nothing is compared across them.
 
     Args:
         runs: as for ``runs.run_folder``.
-        out: a file that ends in .html or .htm; one that is there is replaced.
+        out: a file that ends in .html or .htm; one that is there is replaced if xbench made it.
+        force: replaces any file but a run's records.
 
     Raises:
-        UserError: there is no such run, or ``out`` is no page or cannot be written.
+        UserError: there is no such run, or ``out`` is no page, not to be replaced, or cannot be written.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"the page must be named like report.html, not '{out}'.")
+    check_target(out, force=force)
     text = page([read_chapter(run) for run in dict.fromkeys(map(str, runs))])
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UserError(f"cannot write the page to {out}: {error.strerror}.") from error
+    write_file(out, text)
 
 
 def read_chapter(run: str | Path) -> Chapter:

@@ -4,6 +4,7 @@ The numeric condition that varies is the x axis, image size or number of tokens 
 """
 
 import math
+import re
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from xbench.report.conditions import (
     value,
     varying,
 )
+from xbench.report.inert import inert
 from xbench.results import Results
 from xbench.statistics import Estimate
 
@@ -103,11 +105,11 @@ def make_figure(
     if left_out > 0:
         title += f"   (the first {MOST} of {MOST + left_out} sets of conditions; the tables have all)"
     width = int(figure.get_figwidth() / LETTER * 0.92)
-    figure.suptitle(textwrap.fill(title, width), x=0.01, ha="left", fontsize=9, color=DARK)
+    figure.suptitle(textwrap.fill(plain(title), width), x=0.01, ha="left", fontsize=9, color=DARK)
     for panel, axes in zip(panels, grid, strict=False):
         axes.spines[["top", "right"]].set_visible(False)
         own = conditions_line(panel.places[0], but=common | {panel.axis})
-        axes.set_title(textwrap.fill(own, int(size[0] / LETTER * 0.85)), loc="left", fontsize=9, color=DARK)
+        axes.set_title(textwrap.fill(plain(own), int(size[0] / LETTER * 0.85)), loc="left", fontsize=9, color=DARK)
     return figure, list(zip(panels, grid, strict=False))
 
 
@@ -144,8 +146,9 @@ def add_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) ->
 
 
 def plain(label: str) -> str:
-    """The name of an arm as matplotlib must be given it: "$" would begin a formula, and a leading "_" would hide it."""
-    return " " * label.startswith("_") + label.replace("$", r"\$")
+    """A name as matplotlib must be given it: "$" would begin a formula, a leading "_" would hide it, and a control
+    character has no place in an SVG."""
+    return " " * label.startswith("_") + re.sub(r"(?<!\\)\$", r"\\$", inert(label))
 
 
 def style(results: Results, arm: str) -> dict[str, Any]:

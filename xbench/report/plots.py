@@ -1,6 +1,8 @@
 """The plots of a comparison, as matplotlib figures made from results alone."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -8,6 +10,7 @@ from matplotlib.figure import Figure
 from xbench.report import accuracy_plots, growth_plots, metric_plots, part_plots, speed_plots
 from xbench.results import Results
 from xbench.study import PLOTS
+from xbench.writing import DRAWN_BY, write_file
 
 DRAWN: dict[str, Callable[[Results], Figure | None]] = {
     "cost": metric_plots.cost,
@@ -33,17 +36,33 @@ def plot(results: Results, name: str) -> Figure | None:
 
 
 def save_plots(results: Results, names: Sequence[str], folder: Path) -> list[Path]:
-    """The named plots that the records allow, as NAME.png and NAME.svg in ``folder``; returns the PNG files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """The named plots that the records allow, as NAME.png and NAME.svg in ``folder``; returns the PNG files.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     saved = []
     for name in PLOTS:
         figure = plot(results, name) if name in names else None
         if figure is None:
             # An earlier run into this folder may have drawn what this one did not measure.
             for suffix in ("png", "svg"):
-                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+                with suppress(OSError):
+                    (folder / f"{name}.{suffix}").unlink()
             continue
-        for suffix in ("png", "svg"):
-            figure.savefig(folder / f"{name}.{suffix}", dpi=160)
-        saved.append(folder / f"{name}.png")
+        saved.append(save_figure(figure, folder, name))
     return saved
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> Path:
+    """Writes NAME.png, which is returned, and NAME.svg; both say who drew them.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    for suffix, says in (("svg", "Creator"), ("png", "Software")):
+        drawn = BytesIO()
+        figure.savefig(drawn, format=suffix, dpi=160, metadata={says: DRAWN_BY})
+        write_file(folder / f"{name}.{suffix}", drawn.getvalue())
+        figure.set_layout_engine("none")  # laid out once
+    return folder / f"{name}.png"

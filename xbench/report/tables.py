@@ -15,6 +15,7 @@ from rich.text import Text
 
 from xbench.metrics import METRICS
 from xbench.report.conditions import HEADS, Conditions, conditions_line, settings, show_cell, varying
+from xbench.report.inert import markdown, one_line
 from xbench.report.numbers import (
     show_counted,
     show_estimate,
@@ -251,18 +252,18 @@ def rich_table(grid: Grid, width: int) -> Table:
     for i in shown:
         table.add_column(grid.heads[i], justify="left" if i == grid.names - 1 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(row[i]) for i in shown))
+        table.add_row(*(Text(one_line(row[i])) for i in shown))
     return table
 
 
 def markdown_table(grid: Grid) -> str:
-    """The grid as a GitHub table. Pipes and angle brackets in names are escaped."""
+    """The grid as a GitHub table. Its texts are text: whatever in them would be markup is escaped."""
     rules = ["---" if i == grid.names - 1 else "---:" for i in range(len(grid.heads))]
     lines = [grid.heads, rules]
     for i, row in enumerate(_unrepeated(grid.rows, grid.names - 1)):
         left = len(row) - grid.names - 1
         lines.append(row if i not in grid.spans else [*row[: grid.names], grid.spans[i], *[""] * left])
-    return "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(markdown, line)) + " |" for line in lines)
 
 
 def _unrepeated(rows: Sequence[list[str]], leading: int) -> list[list[str]]:
@@ -272,7 +273,3 @@ def _unrepeated(rows: Sequence[list[str]], leading: int) -> list[list[str]]:
         [""] * leading + row[leading:] if row[:leading] == last[:leading] else row
         for last, row in zip(above, rows, strict=False)
     ]
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")

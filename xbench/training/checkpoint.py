@@ -9,9 +9,10 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +20,65 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from xbench.axes import MAX_IMG_SIZE, one_of, parse_img_size, whole
 from xbench.data.names import parse_data
 from xbench.errors import UserError, unknown_name
+from xbench.interrupts import held
+from xbench.leavings import drop_unused
 from xbench.models.sizes import SIZES
 from xbench.reading import read_json
 from xbench.record_schema import explain
 from xbench.training.job import Job
+from xbench.writing import write_file
 
-WEIGHTS, CONFIG, RESUME, LOCK = "weights.safetensors", "config.json", "resume.pt", ".lock"
+WEIGHTS, CONFIG, RESUME = "weights.safetensors", "config.json", "resume.pt"
 DIGEST = "weights_sha256"  # in config.json
+MADE_BY = {"made_by": "xbench"}  # in the file of weights
 ENDED = ("top1", "low", "high", "correct", "images")  # there once the run has ended
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keeps a second process from training into the same folder.
+    """Keeps a second process from training into the same folder. One that the training left empty is gone afterwards.
 
     Raises:
-        UserError: one is at it, or the folder cannot be written.
+        UserError: one is at it, or the folder cannot be written, or holds what is not of a training run.
     """
+    foreign = [name for name in (WEIGHTS, CONFIG, RESUME) if (folder / name).exists()]
+    if foreign and not _is_ours(folder):
+        raise UserError(f"{folder} holds a {foreign[0]} that is not of a training run; choose another folder.")
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w")
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise UserError(f"cannot train into {folder}: {error.strerror}.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is training into {folder}.") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+    except BlockingIOError:
+        raise UserError(f"another process is training into {folder}.") from None
+    finally:
+        if made:
+            with held():
+                drop_unused(folder)
+        os.close(lock)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a training run made what lies there; config.json comes last, so a killed run may lack it."""
+    try:
+        if (folder / CONFIG).exists():
+            return "job" in read_config(folder)
+        if (folder / RESUME).exists():
+            return True
+        with safe_open(folder / WEIGHTS, framework="pt") as weights:
+            return (weights.metadata() or {}).items() >= MADE_BY.items()
+    except (UserError, TypeError, OSError, SafetensorError):
+        return False
 
 
 def save_resume(folder: Path, state: dict[str, Any]) -> None:
@@ -61,7 +87,9 @@ def save_resume(folder: Path, state: dict[str, Any]) -> None:
     Raises:
         UserError: no room, or no permission; the older one is still whole.
     """
-    _replace(folder / RESUME, lambda path: torch.save(state, path))
+    packed = BytesIO()
+    torch.save(state, packed)
+    write_file(folder / RESUME, packed.getvalue())
 
 
 def load_resume(folder: Path, job: Job) -> dict[str, Any] | None:
@@ -100,9 +128,10 @@ def save_weights(folder: Path, weights: dict[str, Tensor], config: dict[str, Any
         UserError: no room, or no permission.
     """
     plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
-    _replace(folder / WEIGHTS, lambda path: save_file(plain, path))
-    config = {**config, DIGEST: _digest(folder / WEIGHTS)}
-    _replace(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8"))
+    packed = save(plain, MADE_BY)
+    write_file(folder / WEIGHTS, packed)
+    config = {**config, DIGEST: hashlib.sha256(packed).hexdigest()}
+    write_file(folder / CONFIG, json.dumps(config, indent=1) + "\n")
 
 
 def drop_resume(folder: Path) -> None:
@@ -194,16 +223,3 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         return load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"cannot read the weights {folder / WEIGHTS}: {error}.") from error
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a whole new file and puts it in the place of the old one."""
-    new = path.with_name(path.name + ".new")
-    try:
-        write(new)
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
-        new.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        new.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}.") from error

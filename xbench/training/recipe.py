@@ -12,10 +12,13 @@ from typing import Any
 
 from xbench.axes import one_of
 from xbench.data import Augmentation
-from xbench.errors import UserError, unknown_name
+from xbench.errors import UserError, check_readable, unknown_name
+from xbench.options import LARGEST
 
 DTYPES = ("fp32", "bf16", "fp16")
 SCHEDULES = ("cosine", "poly", "tanh")
+POLICIES = ("rand", "augmix", "original", "v0", "3a")  # of timm's auto_augment_transform and its siblings
+AUGMENTATION_LIMITS = {"color_jitter": 10, "random_erasing": 1, "hflip": 1, "mixup": 100, "cutmix": 100}
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Recipe:
     def __post_init__(self) -> None:
         one_of("dtype", self.dtype, DTYPES)
         one_of("schedule", self.schedule, SCHEDULES)
+        self._check_augmentation()
         for name, low, high in (
             ("epochs", 1, 100_000),
             ("batch", 1, 2**20),
@@ -74,8 +78,22 @@ class Recipe:
             ("ema", 0, 0.999999),
         ):
             value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise UserError(f"{name} of the recipe must lie between {low:g} and {high:g}, not {value:g}.")
+            if not low <= value <= high:
+                raise UserError(f"{name} of the recipe must lie between {low:g} and {high:g}, not {value}.")
+
+    def _check_augmentation(self) -> None:
+        changed = self.augmentation
+        for name, high in AUGMENTATION_LIMITS.items():
+            if not 0 <= getattr(changed, name) <= high:
+                raise UserError(
+                    f"{name} of the recipe must lie between 0 and {high:g}, not {getattr(changed, name):g}."
+                )
+        scale, policy = changed.scale, changed.auto_augment
+        if scale is not None and not _is_range(scale):
+            raise UserError(f"scale of the recipe is two shares of the area such as [0.2, 1.0], not {scale!r}.")
+        if policy is not None and not (isinstance(policy, str) and policy.startswith(POLICIES)):
+            known = ", ".join(POLICIES)
+            raise UserError(f"auto_augment of the recipe is none, or begins with one of {known}; not {policy!r}.")
 
     def changed(self, settings: Sequence[str] = ()) -> "Recipe":
         """The recipe with some settings replaced, each written as "name=value"; an augmentation's by its own name.
@@ -114,17 +132,25 @@ class Recipe:
 
 def _value(name: str, text: str, default: Any) -> Any:
     """The text as TOML would read it; a bare word is a string."""
+    check_readable(f"{name} of the recipe", text)
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = None if text == "none" else text
     if isinstance(value, list):
         value = tuple(value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if default is not None and not isinstance(value, type(default)):
+        value = float(value) if abs(value) < LARGEST else math.inf
+    if default is not None and type(value) is not type(default):
         raise UserError(f"{name} of the recipe is a {type(default).__name__} such as {default!r}, not '{text}'.")
     return value
+
+
+def _is_range(scale: Any) -> bool:
+    """Whether these are two shares, the smaller first."""
+    if not isinstance(scale, tuple) or len(scale) != 2 or any(type(end) not in (int, float) for end in scale):
+        return False
+    return 0 < scale[0] <= scale[1] <= 1
 
 
 # MobileViT's published setting (arXiv 2110.02178): the paper of XFormer (arXiv 2207.07268) follows it and does not
