@@ -138,3 +138,5 @@ def test_a_report_tells_the_policy_of_its_records_and_how_to_have_it_again():
     assert told == "tuned (MALLOC_MMAP_THRESHOLD_=1099511627776, MALLOC_TRIM_THRESHOLD_=1099511627776)"
     before = [Record.from_dict({**kept[0].__dict__, "case": {k: v for k, v in kept[0].case.items() if k != "policy"}})]
     assert "--policy passive" in command_of(Results(before), where, "mhsa")
+    assert "Superseded" in caveats(Results(before))[-1]
+    assert not [note for note in caveats(Results(kept)) if "Superseded" in note]

@@ -10,7 +10,7 @@ from xbench.report.counting import lower_bounds, uncounted
 from xbench.report.findings import findings
 from xbench.report.numbers import show_interval
 from xbench.report.pairs import has_begun, pair_sentences, show_failure, strength, summary, why_a_look, why_not
-from xbench.report.plain_script import plain_script
+from xbench.report.plain_script import plain_script, sleeping_threads
 from xbench.report.wording import NAMED, capital, describe, is_brief, listing
 from xbench.results import Results
 from xbench.statistics import EFFECT
@@ -66,6 +66,7 @@ def caveats(results: Results) -> list[str]:
         *data_caveats(results),
         *_controls(results),
         *_looks(results),
+        *sleeping_threads(results),
         *plain_script(results),
         *_unrest(results),
         *_interference(results),
