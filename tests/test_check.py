@@ -210,7 +210,9 @@ def test_a_baseline_is_made_shown_and_held_against(repository):
 
 
 def test_nothing_measured_has_its_own_exit_code(repository):
-    (repository / "mine.py").write_text(MINE.replace("super().__init__()", "super().__init__()\n        raise ValueError('planted')"))
+    (repository / "mine.py").write_text(
+        MINE.replace("super().__init__()", "super().__init__()\n        raise ValueError('planted')")
+    )
     commit(repository)
     done = xbench(repository, "check", "--against", "HEAD", "--junit", "found.xml")
     assert done.returncode == 4, done.stdout + done.stderr

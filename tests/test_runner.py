@@ -187,7 +187,7 @@ def test_a_comparison_gives_every_figure_with_intervals_and_ratios(comparison):
 
 def test_latency_is_at_batch_1_and_throughput_at_the_batch_asked_for(comparison):
     batches = {(r.metric, r.detail["batch"]) for r in comparison.results.records if "batch" in r.detail}
-    assert batches == {("latency", 1), ("throughput", 2)}
+    assert batches == {("latency", 1), ("stock_latency", 1), ("throughput", 2)}
 
 
 def test_everything_said_can_be_made_again_from_the_records_alone(comparison):
@@ -247,11 +247,11 @@ def test_samples_of_the_arms_are_paired_by_round(comparison):
 
 
 def test_what_was_on_disk_when_a_signal_came_is_in_the_results(tmp_path, monkeypatch):
-    study = make_study(["xfa"], [64], metrics=["macs"])
+    study = make_study(["xfa"], [64], metrics=["params"])
     book = Runner(study, Ledger(tmp_path / "records.jsonl")).book
     append = Ledger.append
     monkeypatch.setattr(Ledger, "append", lambda *given: (append(*given), signal.raise_signal(signal.SIGINT)))
-    records = [book.record(next(study.cases()), "macs", [1.0], {})]
+    records = [book.record(next(study.cases()), "params", [1.0], {})]
     with pytest.raises(KeyboardInterrupt):
         book.keep(records)
     assert book.records == records == read_records([tmp_path / "records.jsonl"])

@@ -92,6 +92,8 @@ def check(
     for path in filter(None, (markdown, junit, json_file)):
         if not path.parent.is_dir():
             raise UserError(f"cannot write {path}: there is no folder {path.parent}.")
+    if not 0 < effect <= PERCENT:
+        raise UserError(f"--effect is in percent, above 0 and at most 100, not {effect:g}.")
     check_targets((markdown, junit, json_file), force=force)
     bounds = limits(budget, memory_limit, time_limit)
     named = given_file(study_file) if study_file else None
@@ -140,8 +142,6 @@ def _default_study() -> Path:
 @contextmanager
 def _session(out: Path | None, effect: float, bounds: "Limits") -> "Iterator[Session]":
     """Where the measurements of a verb are kept; an interrupt ends the verb with its own exit code."""
-    if not 0 < effect <= PERCENT:
-        raise UserError(f"--effect is in percent, above 0 and at most 100, not {effect:g}.")
     from xbench.gate.session import Session
     from xbench.leavings import run_folder
 

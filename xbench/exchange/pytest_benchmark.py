@@ -178,7 +178,7 @@ def from_pytest_benchmark(path: Path) -> list[Record]:
 def _parsed(content: bytes, path: Path) -> Any:
     """The document, in whichever of JSON's encodings, with or without a byte-order mark."""
     try:
-        return from_json(content.decode(json.detect_encoding(content)), allow_inf_nan=False)
+        return from_json(content.decode(json.detect_encoding(content)))
     except ValueError as error:
         # Some tools write an object per line.
         try:
