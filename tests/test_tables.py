@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from made_records import CONTROL, LINEAR, QUADRATIC, MadeArm, exact, failed, make, place, timed
+from markdown_it import MarkdownIt
 from rich.console import Console
 
 from xbench.report.meaning_tables import (
@@ -29,6 +30,13 @@ def shown(grid, width):
 
 def column(grid, head):
     return [row[grid.heads.index(head)] for row in grid.rows]
+
+
+def test_markdown_is_read_as_a_table_with_all_its_rows():
+    (grid,) = result_grids(Results(exact(QUADRATIC, place()) + exact(LINEAR, place())))
+    kinds = [token.type for token in MarkdownIt("commonmark").enable("table").parse(markdown_table(grid))]
+    assert kinds.count("table_open") == 1
+    assert kinds.count("tr_open") == 1 + len(grid.rows)
 
 
 def test_a_failure_is_a_row_with_its_reason():

@@ -259,11 +259,16 @@ def rich_table(grid: Grid, width: int) -> Table:
 def markdown_table(grid: Grid) -> str:
     """The grid as a GitHub table. Its texts are text: whatever in them would be markup is escaped."""
     rules = ["---" if i == grid.names - 1 else "---:" for i in range(len(grid.heads))]
-    lines = [grid.heads, rules]
+    lines = [_markdown_row(grid.heads), f"| {' | '.join(rules)} |"]
     for i, row in enumerate(_unrepeated(grid.rows, grid.names - 1)):
         left = len(row) - grid.names - 1
-        lines.append(row if i not in grid.spans else [*row[: grid.names], grid.spans[i], *[""] * left])
-    return "\n".join("| " + " | ".join(map(markdown, line)) + " |" for line in lines)
+        cells = row if i not in grid.spans else [*row[: grid.names], grid.spans[i], *[""] * left]
+        lines.append(_markdown_row(cells))
+    return "\n".join(lines)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(markdown, cells)) + " |"
 
 
 def _unrepeated(rows: Sequence[list[str]], leading: int) -> list[list[str]]:
