@@ -173,13 +173,14 @@ def torn_line(trial: Trial) -> str:
     return "the last line of the ledger cut in half"
 
 
-def two_at_once(trial: Trial) -> str:
-    processes = [trial.start(), trial.start()]
+def eight_at_once(trial: Trial) -> str:
+    processes = [trial.start() for _ in range(8)]
     codes = [trial.finish(process) for process in processes]
-    assert codes == [0, 0], codes
+    assert codes == [0] * 8, codes
+    assert len(trial.records()) == WHOLE, "a cell was measured twice"
     runs = {record["run"] for record in trial.records()}
     count = f"{len(trial.records())} records of {len(runs)} runs, all whole"
-    return f"two runs into one folder at once: exit codes {codes}, {count}"
+    return f"eight runs into one folder at once: exit codes {codes}, {count}"
 
 
 TRIALS = [
@@ -190,7 +191,7 @@ TRIALS = [
     hung_and_killed,
     disk_full,
     torn_line,
-    two_at_once,
+    eight_at_once,
 ]
 
 
