@@ -158,7 +158,12 @@ def test_a_second_run_into_a_folder_waits_for_the_first_however_that_ends(tmp_pa
     ledger = tmp_path / "run" / "records.jsonl"
 
     def start(seconds):
-        return subprocess.Popen([sys.executable, "-c", MEASURES, ledger, str(seconds)], stdout=-1, stderr=-1, text=True)
+        return subprocess.Popen(
+            [sys.executable, "-c", MEASURES, ledger, str(seconds)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     with start(600) as first:
         assert first.stdout.readline() == "measuring\n"

@@ -175,11 +175,13 @@ class ChildProcess:
 
     def _wait(self) -> tuple[int, int]:
         """Its exit code once it has ended, and the most bytes that it held; 0 where that was asked for too late."""
+        held = 0
         if self._process.returncode is None:
-            _, status, usage = os.wait4(self._process.pid, 0)
-            self._process.returncode = os.waitstatus_to_exitcode(status)
-            return self._process.returncode, usage.ru_maxrss * 1024
-        return self._process.returncode, 0
+            with contextlib.suppress(ChildProcessError):  # of who ignores SIGCHLD the kernel keeps no children
+                _, status, usage = os.wait4(self._process.pid, 0)
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                held = usage.ru_maxrss * 1024
+        return self._process.wait(), held
 
     @property
     def alive(self) -> bool:
