@@ -137,11 +137,12 @@ def measure(
     if folder is not None:
         check_target(folder / REPORT)
     with run_folder(study.name, folder) as place:
-        return _measure(study, place, console, limits, command)
+        ledger = Ledger(place / LEDGER)
+        with ledger.alone(lambda text: console.print(text, soft_wrap=True)):
+            return _measure(study, ledger, console, limits, command)
 
 
-def _measure(study: Study, folder: Path, console: Console, limits: Limits | None, command: str) -> Comparison:
-    ledger = Ledger(folder / LEDGER)
+def _measure(study: Study, ledger: Ledger, console: Console, limits: Limits | None, command: str) -> Comparison:
     error: BaseException | None = None
     with Display(study, console) as display:
         runner = Runner(study, ledger, display, limits)
@@ -149,7 +150,7 @@ def _measure(study: Study, folder: Path, console: Console, limits: Limits | None
             runner.run()
         except (KeyboardInterrupt, UserError) as end:
             error = end
-    comparison = Comparison(study, runner.results(), folder, error)
+    comparison = Comparison(study, runner.results(), ledger.path.parent, error)
     if comparison.results.arms:
         try:
             _write_report(comparison, runner, command)

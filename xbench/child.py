@@ -14,6 +14,7 @@ import torch
 
 from xbench.errors import UserError
 from xbench.records import Status
+from xbench.shortage import tells_of_shortage
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
 REST_SECONDS = 0.1  # after which threads are taken never to sleep
@@ -94,9 +95,8 @@ def failure(error: Exception) -> tuple[Status, str]:
 
 
 def is_oom(error: Exception) -> bool:
-    """torch has no exception type for a failed allocation on the CPU."""
-    words = "can't allocate memory", "not enough memory"
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
+    """Whether an allocation failed, torch's own or a library's."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or tells_of_shortage(str(error))
 
 
 def _first_line(error: BaseException) -> str:

@@ -38,6 +38,10 @@ class Crew:
     """Fresh processes with their cases built. Use as a context manager; all have ended when it is left.
 
     Starting and building overlap, because nothing is measured meanwhile.
+
+    Attributes:
+        again: cases whose worker ended for the first time through other processes' doing. No record says so yet:
+            whoever has the crew measures them once more.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Crew:
         self._group = group
         self._cases = list(cases)
         self._processes: dict[Case, ArmProcess] = {}
+        self.again: list[Case] = []
 
     def __enter__(self) -> "Crew":
         try:
@@ -89,7 +94,8 @@ class Crew:
         return [case for case in self._cases if self._is_open(case, self._only)]
 
     def _is_open(self, case: Case, metric: str | None) -> bool:
-        return case in self._group.open and (case, metric) not in self._group.given_up
+        gone = case in self.again or (case, metric) in self._group.given_up
+        return case in self._group.open and not gone
 
     def in_turn(
         self, doing: str, do: str, cases: Sequence[Case], metric: str | None = None, **arguments: Any
@@ -117,6 +123,13 @@ class Crew:
             lives = metric is not None and process is not None and process.alive
             if process is not None and not lives:
                 process.stop()
+            if end.by_others:
+                if case not in self._group.tried_again:
+                    self._group.tried_again.add(case)
+                    self.again.append(case)
+                    self._bench.observer.noted(case, {"tried again": end.reason})
+                    return
+                end = end.of_second_attempt()
             lost = self._only or (metric if lives else None)
             if lost:
                 self._group.given_up.add((case, lost))

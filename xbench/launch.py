@@ -110,7 +110,8 @@ class Launch:
                 arguments = {"case": cases[0].request()} if name == "limits" else {}
                 for case, answer in crew.in_turn(doing, name, wanted, metric=name, **arguments):
                     records.append(self._record(case, heat, name, answer["samples"], answer["detail"]))
-        return records
+        # As a whole, because all that turns were taken with has to be of one time.
+        return self._heat(heat, [case for case in cases if case in self._group.open]) if crew.again else records
 
     def _stock_latency(self) -> list[Record]:
         """Latency in processes with nothing set, as a plain script has it: each runs alone, and nothing is paired.
@@ -124,17 +125,19 @@ class Launch:
         began = time.monotonic()
         records = []
         doing = f"launch {self._number}: as a plain script"
-        with Crew(self._bench, self._group, wanted, only=name, policy=STOCK) as crew:
-            for case, warm in crew.in_turn(
-                doing, "warm_up", self._shuffled(crew), name, batch=1, seconds=1.0, at_least=1
-            ):
-                blocks = 1 if warm["seconds"] > 0.5 else STOCK_BLOCKS
-                taken = [
-                    block for _ in range(blocks) for _, block in crew.in_turn(doing, "block", [case], name, batch=1)
-                ]
-                if len(taken) == blocks:
-                    samples = [1e3 * block["seconds"] for block in taken]
-                    records.append(self._record(case, 0, name, samples, _quality(1, warm, taken)))
+        while wanted:
+            with Crew(self._bench, self._group, wanted, only=name, policy=STOCK) as crew:
+                for case, warm in crew.in_turn(
+                    doing, "warm_up", self._shuffled(crew), name, batch=1, seconds=1.0, at_least=1
+                ):
+                    blocks = 1 if warm["seconds"] > 0.5 else STOCK_BLOCKS
+                    taken = [
+                        block for _ in range(blocks) for _, block in crew.in_turn(doing, "block", [case], name, batch=1)
+                    ]
+                    if len(taken) == blocks:
+                        samples = [1e3 * block["seconds"] for block in taken]
+                        records.append(self._record(case, 0, name, samples, _quality(1, warm, taken)))
+            wanted = crew.again
         self._group.stock_seconds += time.monotonic() - began
         return records
 

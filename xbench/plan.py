@@ -19,13 +19,15 @@ class Group:
     A case that can give no more figures leaves ``open``. ``launches`` counts those that every open arm finished,
     ``target`` those that are planned, ``began`` those of this run. By arm: ``process_bytes``, what a worker holds in
     all (measured, or guessed from the predicted peak until then), and ``step_seconds``. ``given_up`` are metrics of a
-    case that failed while the case itself lives on. ``stock_seconds`` were spent on what a plain script gets.
+    case that failed while the case itself lives on. ``tried_again`` are cases that other processes' load ended once.
+    ``stock_seconds`` were spent on what a plain script gets.
     """
 
     cases: list[Case]
     against: str
     open: list[Case] = field(default_factory=list)
     given_up: set[tuple[Case, str]] = field(default_factory=set)
+    tried_again: set[Case] = field(default_factory=set)
     launches: int = 0
     began: int = 0
     target: int = 0

@@ -12,12 +12,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from xbench.errors import UserError
 from xbench.policy import DECIDED, TUNED, find_policy
 from xbench.records import Status
+from xbench.shortage import free_bytes, killed_reason, oom_kills, own_doing, tells_of_shortage
 from xbench.study import Case
 
 EVERY_WORKER = {"PYTHONHASHSEED": "0"}  # whatever its policy
@@ -27,12 +27,20 @@ PR_SET_PDEATHSIG = 1
 
 
 class ArmError(Exception):
-    """The worker of a case can give no more figures, for this reason."""
+    """The worker of a case can give no more figures, for this reason.
 
-    def __init__(self, status: Status, reason: str):
+    ``by_others``: other processes are to blame, so that another attempt may do better.
+    """
+
+    def __init__(self, status: Status, reason: str, by_others: bool = False):
         super().__init__(f"{status}: {reason}")
         self.status = status
         self.reason = reason
+        self.by_others = by_others
+
+    def of_second_attempt(self) -> "ArmError":
+        """The same, after a first attempt that other processes ended."""
+        return ArmError(self.status, f"{self.reason}; this was the second attempt", self.by_others)
 
 
 def worker_environment(device: str, threads: int, memory_limit: int, policy: str = TUNED) -> dict[str, str]:
@@ -97,7 +105,8 @@ class ChildProcess:
             self._errors.close()
             raise ArmError("crash", f"no process could be started: {error.strerror}") from error
         self._buffer = b""
-        self._oom_kills = _oom_kills()
+        self._oom_kills, self._free = oom_kills(), free_bytes()
+        self._limit = int(environment.get("XBENCH_MEMORY_LIMIT", "0"))
 
     def say(self, **values: Any) -> None:
         """Sends a line.
@@ -133,7 +142,7 @@ class ChildProcess:
         line, _, self._buffer = self._buffer.partition(b"\n")
         heard = json.loads(line)
         if "status" in heard:
-            raise ArmError(heard["status"], heard["reason"])
+            raise self._failed(heard["status"], heard["reason"])
         return heard
 
     @property
@@ -146,15 +155,33 @@ class ChildProcess:
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
+    def _failed(self, status: Status, reason: str) -> ArmError:
+        """Of an allocation that failed says how much the process was allowed."""
+        within = f"; its own limit is {self._limit / 2**30:,.1f} GiB" if status == "oom" and self._limit else ""
+        return ArmError(status, reason + within)
+
     def _ended(self) -> ArmError:
-        code = self._process.wait()
+        code, held = self._wait()
         self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
-            return ArmError("oom", "killed by the kernel, because the machine's memory ran out")
+        said = self._errors.read().decode(errors="replace").strip()
+        lines = said.splitlines()
+        if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            return ArmError("oom", killed_reason(held, self._free), by_others=not own_doing(held, self._free))
+        if code == -signal.SIGABRT and tells_of_shortage(said):
+            return self._failed("oom", f"ended by {lines[-1]}")
         if code < 0:
             return ArmError("crash", f"killed by {signal.Signals(-code).name}")
         return ArmError("crash", f"ended with exit code {code}: {lines[-1] if lines else 'nothing on standard error'}")
+
+    def _wait(self) -> tuple[int, int]:
+        """Its exit code once it has ended, and the most bytes that it held; 0 where that was asked for too late."""
+        held = 0
+        if self._process.returncode is None:
+            with contextlib.suppress(ChildProcessError):  # of who ignores SIGCHLD the kernel keeps no children
+                _, status, usage = os.wait4(self._process.pid, 0)
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                held = usage.ru_maxrss * 1024
+        return self._process.wait(), held
 
     @property
     def alive(self) -> bool:
@@ -223,14 +250,3 @@ class ArmProcess(ChildProcess):
             self._signal(signal.SIGSTOP)
             self._stopped = True
         return heard["result"]
-
-
-def _oom_kills() -> int:
-    """Processes that the kernel has killed for memory since it started; 0 where it does not say."""
-    try:
-        found = [
-            line.split()[1] for line in Path("/proc/vmstat").read_text().splitlines() if line.startswith("oom_kill ")
-        ]
-    except OSError:
-        return 0
-    return int(found[0]) if found else 0

@@ -4,11 +4,13 @@ Several writers at once are fine. A line torn by a crash, or that is no record f
 warning; what it held is measured again.
 """
 
+import fcntl
 import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
@@ -124,6 +126,42 @@ class Ledger:
                 pass
         except OSError as error:
             raise UserError(f"cannot write results to {path.parent}: {error.strerror}.") from error
+
+    @contextmanager
+    def alone(self, say: Callable[[str], object]) -> Iterator[None]:
+        """Within, no other run measures into this file: one that is at it is waited for, which ``say`` is told.
+
+        The kernel takes the lock back however a process ends. Whoever only reads asks for none.
+
+        Raises:
+            UserError: the file cannot be locked.
+        """
+        lock = self._lock(say)
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+    def _lock(self, say: Callable[[str], object]) -> int:
+        """A run that found nothing out removes its folder as it ends: then the file is made anew."""
+        try:
+            while True:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                lock = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+                try:
+                    try:
+                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        say(f"another run is measuring into {self.path.parent}; waiting for it")
+                        fcntl.flock(lock, fcntl.LOCK_EX)
+                    if self.path.exists() and os.path.samestat(os.fstat(lock), self.path.stat()):
+                        return lock
+                except BaseException:
+                    os.close(lock)
+                    raise
+                os.close(lock)
+        except OSError as error:
+            raise UserError(f"cannot write results to {self.path}: {error.strerror}.") from error
 
     def append(self, records: Sequence[Record]) -> None:
         """Writes the records and returns when they are on disk."""

@@ -205,11 +205,12 @@ class Runner:
             return
         self.book.check_unchanged(group.cases)
         wanted = [case for case in group.open if not case.arm.control and not self._costed(group, case)]
-        for start in range(0, len(wanted), STARTING_AT_ONCE):
-            cases = wanted[start : start + STARTING_AT_ONCE]
+        while wanted:
+            cases, wanted = wanted[:STARTING_AT_ONCE], wanted[STARTING_AT_ONCE:]
             with Crew(self._bench, group, cases) as crew:
                 for case in cases:
                     self._measure_memory(crew, group, case)
+            wanted += crew.again
 
     def _measure_memory(self, crew: Crew, group: Group, case: Case) -> None:
         began = time.monotonic()

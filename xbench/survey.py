@@ -4,6 +4,7 @@ One worker surveys all cases that share their code, on the meta device, where a 
 does not run there is counted with real tensors, and what cannot be counted at all is measured all the same.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +118,9 @@ class Surveyor:
 
     def _ask(self, case: Case, doing: str, do: str, /, **arguments: Any) -> Any:
         self._bench.observer.doing(case, doing)
+        return twice(lambda: self._answer(case, do, **arguments))
+
+    def _answer(self, case: Case, do: str, /, **arguments: Any) -> Any:
         process = self._processes.get(case.arm.checkout)
         if process is None or not process.alive:
             process = self._processes[case.arm.checkout] = self._start(case)
@@ -126,6 +130,9 @@ class Surveyor:
     def _ask_afresh(self, case: Case, cross_check: bool) -> Any:
         """The answer of ``Worker.survey_in_truth``, by a process of its own."""
         self._bench.observer.doing(case, "counting with real tensors")
+        return twice(lambda: self._answer_afresh(case, cross_check))
+
+    def _answer_afresh(self, case: Case, cross_check: bool) -> Any:
         process = self._start(case)
         try:
             with self._bench.clock.counting("model"):
@@ -144,3 +151,20 @@ class Surveyor:
     def __exit__(self, *_: object) -> None:
         for process in self._processes.values():
             process.stop()
+
+
+def twice(attempt: Callable[[], Any]) -> Any:
+    """The attempt's answer, or that of a second one where the first ended through other processes' doing.
+
+    Raises:
+        ArmError: of the last attempt.
+    """
+    try:
+        return attempt()
+    except ArmError as end:
+        if not end.by_others:
+            raise
+    try:
+        return attempt()
+    except ArmError as end:
+        raise end.of_second_attempt() if end.by_others else end from None

@@ -33,12 +33,14 @@ class Trainings:
         self._folder = folder
         self._at_once = at_once
         self._running: dict[ChildProcess, tuple[Case, int]] = {}
+        self._waiting: deque[tuple[Case, int]] = deque()
+        self._tried_again: set[tuple[Case, int]] = set()
         self._lost: set[Case] = set()
 
     def run(self, cases: Sequence[Case]) -> None:
         """Trains what has no record yet, and keeps a record of each as it ends."""
         book = self._bench.book
-        waiting = deque(
+        waiting = self._waiting = deque(
             (case, seed) for seed in range(book.study.seeds) for case in cases if seed in book.missing_seeds(case)
         )
         try:
@@ -84,10 +86,17 @@ class Trainings:
                 return
             self._keep(case, seed, [result["top1"]], {key: result[key] for key in KEPT})
         except ArmError as end:
-            self._keep(case, seed, [], {}, end)
-            # Its other seeds would end in the same way.
-            if end.status in ("unsupported", "oom"):
-                self._lost.add(case)
+            if not end.by_others:
+                self._keep(case, seed, [], {}, end)
+                # Its other seeds would end in the same way.
+                if end.status in ("unsupported", "oom"):
+                    self._lost.add(case)
+            elif (case, seed) in self._tried_again:
+                self._keep(case, seed, [], {}, end.of_second_attempt())
+            else:
+                self._tried_again.add((case, seed))
+                self._waiting.append((case, seed))
+                self._bench.observer.noted(case, {"tried again": end.reason})
         process.stop()
         del self._running[process]
 

@@ -44,7 +44,10 @@ class Session:
             UserError: see ``Runner.run``.
         """
         ledger = Ledger(self.folder / part / LEDGER)
-        with Display(study, self.console) as display:
+        with (
+            ledger.alone(lambda text: self.console.print(text, soft_wrap=True)),
+            Display(study, self.console) as display,
+        ):
             runner = Runner(study, ledger, display, self.limits, self.effect)
             runner.run()
         return runner.results()
