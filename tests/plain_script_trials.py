@@ -1,6 +1,6 @@
 """Is the latency that xbench reports the one that a user's own script gets? Both are run in turn, launch by launch.
 
-    python tests/plain_script_trials.py [LAUNCHES] > results/reports/plain_script.md
+    python tests/plain_script_trials.py [LAUNCHES]
 
 After every launch of a comparison each of its models runs in a plain script: a fresh process, alone, that imports no
 worker of ours, under the settings that ``xbench env`` prints. A ratio is of medians, launch by launch; its interval

@@ -3,11 +3,11 @@
 Both change what a model takes, so they are an axis of a study, and stand in every record. No torch is imported here.
 
 - The allocator: glibc gives every large tensor back to the kernel when it is freed and fetches it anew, page by page,
-  for the next. That takes up to 2.4 times as long, and what it takes differs from one process to the next. With the
+  for the next. That takes about three times as long at 1024 pixels, and differs from one process to the next. With the
   heap kept, figures repeat. The thresholds lie beyond any tensor: at 1 GiB the scores of 4,096 tokens are still fetched
   anew.
 - Waiting: between two parallel regions the threads of OpenMP spin for some milliseconds before they sleep, as the
-  library ships it ("default"). Where they sleep at once ("passive"), small models take 1.6 times as long.
+  library ships it. Where they sleep at once ("passive"), small models take 1.8 times as long.
 """
 
 import ctypes.util

@@ -37,7 +37,7 @@ def sleeping_threads(results: Results) -> list[str]:
         return []
     return [
         "Times are of threads that sleep at once (policy passive), which no script of yours has: small models read up "
-        "to 1.6 times as long as there, and ratios below 1024 px differ. Superseded: measure again."
+        "to 1.8 times as long as there, and ratios below 1024 px differ. Superseded: measure again."
     ]
 
 
