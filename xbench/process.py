@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from xbench.errors import UserError
+from xbench.interrupts import held
 from xbench.policy import DECIDED, TUNED, find_policy
 from xbench.records import Status
 from xbench.shortage import free_bytes, killed_reason, oom_kills, own_doing, tells_of_shortage
@@ -65,22 +64,6 @@ def _end_with_controller() -> None:
     PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-@contextlib.contextmanager
-def _interrupt_waits() -> Iterator[None]:
-    """A Ctrl-C within comes after it: in a handler of a fork, such as logging's, Python would swallow it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came = []
-    before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if came:
-            signal.raise_signal(signal.SIGINT)
-
-
 class ChildProcess:
     """A process that runs a module of ours and speaks lines of JSON. Every way it can end is an ``ArmError``."""
 
@@ -90,7 +73,7 @@ class ChildProcess:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by stop()
         # -P: a file in the user's folder must not hide a library.
         try:
-            with _interrupt_waits():
+            with held():  # in a handler of a fork, such as logging's, Python would swallow an interrupt
                 self._process = subprocess.Popen(
                     [python, "-P", "-m", module],
                     cwd=folder,
@@ -161,12 +144,12 @@ class ChildProcess:
         return ArmError(status, reason + within)
 
     def _ended(self) -> ArmError:
-        code, held = self._wait()
+        code, peak = self._wait()
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip()
         lines = said.splitlines()
         if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
-            return ArmError("oom", killed_reason(held, self._free), by_others=not own_doing(held, self._free))
+            return ArmError("oom", killed_reason(peak, self._free), by_others=not own_doing(peak, self._free))
         if code == -signal.SIGABRT and tells_of_shortage(said):
             return self._failed("oom", f"ended by {lines[-1]}")
         if code < 0:
@@ -175,13 +158,13 @@ class ChildProcess:
 
     def _wait(self) -> tuple[int, int]:
         """Its exit code once it has ended, and the most bytes that it held; 0 where that was asked for too late."""
-        held = 0
+        peak = 0
         if self._process.returncode is None:
             with contextlib.suppress(ChildProcessError):  # of who ignores SIGCHLD the kernel keeps no children
                 _, status, usage = os.wait4(self._process.pid, 0)
                 self._process.returncode = os.waitstatus_to_exitcode(status)
-                held = usage.ru_maxrss * 1024
-        return self._process.wait(), held
+                peak = usage.ru_maxrss * 1024
+        return self._process.wait(), peak
 
     @property
     def alive(self) -> bool:

@@ -116,16 +116,9 @@ def _linear_in_place(input: Tensor, weight: Tensor, bias: Tensor | None = None) 
 
 
 def _explicit_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
+    query: Tensor, key: Tensor, value: Tensor, *_: Any, enable_gqa: bool = False, **__: Any
 ) -> Tensor:
-    """By its definition; of masks only that they are there, which takes no products away."""
+    """By its definition. A mask, dropout and the scale add no products and take none away."""
     if enable_gqa:
         key, value = (one.repeat_interleave(query.shape[-3] // one.shape[-3], dim=-3) for one in (key, value))
     scores = query @ key.transpose(-2, -1)

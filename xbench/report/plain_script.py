@@ -13,7 +13,10 @@ HOW = 'before it, eval "$(xbench env)" in the same shell gives it the figures ab
 def plain_script(results: Results) -> list[str]:
     """One sentence, where that was measured: the latencies, or of many how many times as long they are."""
     found = [
-        (place, arm, ms) for place in results.conditions for arm in results.arms if (ms := _stock(results, place, arm))
+        (place, arm, ms)
+        for place in results.conditions
+        for arm in results.arms
+        if (ms := _milliseconds(results, place, arm, "stock_latency"))
     ]
     if not found:
         return []
@@ -22,7 +25,11 @@ def plain_script(results: Results) -> list[str]:
         own = [f"{show_number(ms, 3)} ms with {arm}{_times(results, place, arm, ms)}" for place, arm, ms in found]
         what = f"about {listing(own)} at {describe(places[0], results)}"
     else:
-        ratios = [(ms / tuned, place, arm) for place, arm, ms in found if (tuned := _tuned(results, place, arm))]
+        ratios = [
+            (ms / tuned, place, arm)
+            for place, arm, ms in found
+            if (tuned := _milliseconds(results, place, arm, "latency"))
+        ]
         if not ratios:
             return []
         least, most = (_end(results, *end(ratios, key=lambda one: one[0])) for end in (min, max))
@@ -46,18 +53,13 @@ def _is_time(record: Record) -> bool:
     return known is not None and known.how == "timed" and record.metric != "limits" and "policy" in record.case
 
 
-def _stock(results: Results, place: Conditions, arm: str) -> float | None:
-    cell = results.cell(place, arm, "stock_latency")
-    return cell.figure.value if cell and cell.figure else None
-
-
-def _tuned(results: Results, place: Conditions, arm: str) -> float | None:
-    cell = results.cell(place, arm, "latency")
+def _milliseconds(results: Results, place: Conditions, arm: str, metric: str) -> float | None:
+    cell = results.cell(place, arm, metric)
     return cell.figure.value if cell and cell.figure else None
 
 
 def _times(results: Results, place: Conditions, arm: str, ms: float) -> str:
-    tuned = _tuned(results, place, arm)
+    tuned = _milliseconds(results, place, arm, "latency")
     return f" ({show_number(ms / tuned, 2)} times as long)" if tuned else ""
 
 
