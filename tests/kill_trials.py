@@ -115,6 +115,9 @@ class Run:
     def workers(self) -> list[psutil.Process]:
         return [process for process in self.processes() if "xbench.worker" in _command(process)]
 
+    def temporaries(self) -> set[str]:
+        return {path.name for path in self.temporary.iterdir()}
+
     def files(self) -> set[str]:
         """What lies in the folder of the run; TensorBoard's log has a file per attempt, by design."""
         names = {str(path.relative_to(self.folder)) for path in self.folder.rglob("*")}
@@ -143,6 +146,7 @@ class Alone:
     seconds: float
     launches: int
     files: set[str]
+    temporary: set[str]
     weights: str
 
 
@@ -177,7 +181,9 @@ def left_alone(verb: str, place: Path) -> Alone:
     code = process.wait(PATIENCE)
     assert code in ENDINGS[verb], (run.place / "said.txt").read_text()
     records = run.records() if verb != "train" else []
-    return Alone(time.monotonic() - began, complete_launches(records), run.files(), weights_of(run))
+    temporary = run.temporaries()  # torch keeps a folder of its own there
+    assert not [name for name in temporary if name.startswith("xbench-")], temporary
+    return Alone(time.monotonic() - began, complete_launches(records), run.files(), temporary, weights_of(run))
 
 
 def kill(run: Run, process: subprocess.Popen, victim: str, dice: random.Random) -> bool:
@@ -227,7 +233,7 @@ def trial(verb: str, victim: str, place: Path, alone: Alone, dice: random.Random
         counts["lost"] += sum((Counter(before) - after).values()) + (complete_launches(run.records()) < alone.launches)
         counts["twice"] += measured_twice(run, alone)
     counts["worktrees"] += run.shell("git", "worktree", "list").count("\n") - 1
-    counts["temporary"] += sum(1 for _ in run.temporary.iterdir())
+    counts["temporary"] += len(run.temporaries() - alone.temporary)
     counts["files"] += len({name for name in run.files() - alone.files if not name.startswith("rerun")})
     return counts
 
