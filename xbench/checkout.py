@@ -16,6 +16,7 @@ from typing import Any
 from xbench.errors import UserError
 from xbench.interrupts import held
 from xbench.leavings import PREFIX, scratch
+from xbench.probe import WORKERS
 
 WORKTREE = "code"  # in a temporary folder
 RUNNING = Path(__file__).resolve().parent  # the package that this very code is part of
@@ -149,7 +150,7 @@ def _own_roots(top: Path, code: Code, origins: dict[str, str]) -> dict[str, Path
     found = {name: Path(origin).resolve() for name, origin in origins.items() if origin}
     own = top / "xbench"
     elsewhere = [place for place in (RUNNING, found.get("xbench", "nowhere")) if place != own]
-    if (own / "worker.py").is_file() and elsewhere:
+    if any((own / place).is_file() for place in WORKERS) and elsewhere:
         raise UserError(
             f"xbench comes from {elsewhere[0]}, not from this checkout. Set PYTHONPATH={top}, or install this one."
         )

@@ -8,12 +8,14 @@ import json
 import os
 import platform
 import sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 LIBRARIES = ("torch", "timm", "fvcore", "ptflops", "numpy", "triton")
+WORKERS = ("worker/requests.py", "worker.py")  # where a worker's requests stand, in this and in older commits
 
 
 def probe(packages: list[str], case: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +50,8 @@ def _origin(package: str) -> str:
 
 def _requests() -> dict[str, list[str]]:
     """By request, the names of its arguments: the public methods of the worker, read from its file."""
-    file = Path(_origin("xbench"), "worker.py")
+    places = [Path(_origin("xbench"), place) for place in WORKERS]
+    file = next((place for place in places if place.is_file()), places[0])
     classes = [node for node in _parse(file) if isinstance(node, ast.ClassDef) and node.name == "Worker"]
     methods = [node for cls in classes for node in cls.body if isinstance(node, ast.FunctionDef)]
     return {
@@ -64,14 +67,20 @@ def _parse(file: Path) -> list[ast.stmt]:
 
 def _refusal(case: dict[str, Any]) -> str:
     try:
-        from xbench.study import Case
-
-        read = Case.from_flat(case)
+        read = _case_class().from_flat(case)
         # Before cases had a request of their own, workers were told all that stands in a record.
         understood = read.request() if hasattr(read, "request") else read.flat()
         return "" if understood == case else "it reads a case as another one"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
+
+
+def _case_class() -> Any:
+    """That of the xbench that is found, wherever it has it."""
+    try:
+        return import_module("xbench.study.case").Case
+    except ModuleNotFoundError:
+        return import_module("xbench.study").Case
 
 
 if __name__ == "__main__":
