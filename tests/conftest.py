@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from xbench.interrupts import ENDING
+from xbench.signals import ENDING
 
 
 @pytest.fixture(autouse=True, scope="session")

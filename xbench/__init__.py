@@ -19,7 +19,7 @@ __all__ = ["Comparison", "build_model", "compare", "load", "register_attention"]
 _HOMES = {
     "compare": "xbench.api",
     "Comparison": "xbench.api",
-    "load": "xbench.runs",
+    "load": "xbench.analysis.runs",
     "build_model": "xbench.models",
     "register_attention": "xbench.attention",
 }

@@ -1,3 +1,3 @@
-from xbench.command import main
+from xbench.cli.main import main
 
 main()

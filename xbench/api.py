@@ -7,23 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from xbench.analysis.results import Results
 from xbench.errors import UserError, unknown_name
-from xbench.forecast import Expected
-from xbench.leavings import run_folder, scratch
-from xbench.records import Ledger
-from xbench.report.answers import answers, caveats
-from xbench.report.folder import REPORT
+from xbench.files.run_folders import LEDGER, run_folder
+from xbench.files.temporary import scratch
+from xbench.files.writing import check_target
+from xbench.records.ledger import Ledger
+from xbench.report.folder import REPORT, write_report
 from xbench.report.inert import InertConsole
 from xbench.report.live import Display
-from xbench.report.markdown import markdown_report
-from xbench.report.plots import plot, save_plots
-from xbench.request import make_study
-from xbench.results import Results
-from xbench.runner import Runner
-from xbench.runs import LEDGER
-from xbench.study import PLOTS, Study
-from xbench.watch import Limits
-from xbench.writing import check_target, write_file
+from xbench.report.plots.catalogue import plot
+from xbench.report.text.answers import answers, caveats
+from xbench.runner.estimate import Expected
+from xbench.runner.progress import RunLimits
+from xbench.runner.runner import Runner
+from xbench.study.request import make_study
+from xbench.study.study import PLOTS, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +70,7 @@ class Comparison:
         return answers(self.results) + caveats(self.results)
 
     def plot(self, name: str) -> "Figure | None":
-        """The matplotlib figure of one of ``study.PLOTS``; None where nothing of it was measured.
+        """The matplotlib figure of one of ``study.study.PLOTS``; None where nothing of it was measured.
 
         Raises:
             UserError: unknown name.
@@ -86,7 +85,7 @@ def compare(
     res: Sequence[int | str | tuple[int, int]] = (),
     *,
     out: str | Path | None = None,
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
     quiet: bool = False,
     **axes: Any,
 ) -> Comparison:
@@ -98,8 +97,8 @@ def compare(
         out: folder for the results; a new one under ``results/runs`` where none is given.
         limits: what the run may use.
         quiet: shows nothing meanwhile.
-        axes: everything else that ``request.make_study`` takes: tokens, baseline, against, level, direction, mode,
-            patch, size, batch, dtype, device, threads, metrics, plots, quick, images.
+        axes: everything else that ``study.request.make_study`` takes: tokens, baseline, against, level, direction,
+            mode, patch, size, batch, dtype, device, threads, metrics, plots, quick, images.
 
     A run interrupted from the keyboard returns what it has, with the interrupt in ``error``.
 
@@ -114,7 +113,7 @@ def compare(
     return comparison
 
 
-def forecast(study: Study, folder: Path | None, limits: Limits | None = None) -> list[Expected]:
+def forecast(study: Study, folder: Path | None, limits: RunLimits | None = None) -> list[Expected]:
     """What ``measure`` would do, found on paper; nothing is written. What ``folder`` holds needs no measuring."""
     with scratch() as empty:
         where = folder if folder is not None and (folder / LEDGER).exists() else empty
@@ -122,7 +121,7 @@ def forecast(study: Study, folder: Path | None, limits: Limits | None = None) ->
 
 
 def measure(
-    study: Study, folder: Path | None, *, console: Console, limits: Limits | None = None, command: str = ""
+    study: Study, folder: Path | None, *, console: Console, limits: RunLimits | None = None, command: str = ""
 ) -> Comparison:
     """Runs a study, shows it on ``console`` meanwhile, and writes records, report and plots into ``folder``.
 
@@ -138,31 +137,18 @@ def measure(
         check_target(folder / REPORT)
     with run_folder(study.name, folder) as place:
         ledger = Ledger(place / LEDGER)
-        with ledger.alone(lambda text: console.print(text, soft_wrap=True)):
-            return _measure(study, ledger, console, limits, command)
-
-
-def _measure(study: Study, ledger: Ledger, console: Console, limits: Limits | None, command: str) -> Comparison:
-    error: BaseException | None = None
-    with Display(study, console) as display:
-        runner = Runner(study, ledger, display, limits)
-        try:
-            runner.run()
-        except (KeyboardInterrupt, UserError) as end:
-            error = end
-    comparison = Comparison(study, runner.results(), ledger.path.parent, error)
-    if comparison.results.arms:
-        try:
-            _write_report(comparison, runner, command)
-        except UserError as end:
-            comparison.error = error or end
-    return comparison
-
-
-def _write_report(comparison: Comparison, runner: Runner, command: str) -> None:
-    folder = comparison.folder
-    comparison.plots = save_plots(comparison.results, comparison.study.plots, folder / "plots")
-    runner.book.keep_overhead(runner.clock, command)
-    comparison.results = runner.results()
-    text = markdown_report(comparison.results, comparison.study.question, command, comparison.plots, folder)
-    write_file(folder / REPORT, text)
+        error: BaseException | None = None
+        with Display(study, console) as display, ledger.alone(display.waiting):
+            runner = Runner(study, ledger, display, limits)
+            for step in (runner.run, lambda: runner.finish(command)):
+                try:
+                    step()
+                except (KeyboardInterrupt, UserError) as end:
+                    error = error or end
+        comparison = Comparison(study, runner.results(), place, error)
+        if comparison.results.arms:
+            try:
+                comparison.plots = write_report(comparison.results, study.question, command, study.plots, place)
+            except UserError as end:
+                comparison.error = error or end
+        return comparison

@@ -1,4 +1,4 @@
-"""Mistakes a user can mend. Raised anywhere, caught once, in cli.py."""
+"""Mistakes a user can mend. Raised anywhere, caught once, in cli/main.py."""
 
 import re
 from collections.abc import Iterable

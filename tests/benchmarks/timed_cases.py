@@ -7,10 +7,10 @@ own. ``--benchmark-group-by=group`` puts all attentions at one size side by side
 
 from pathlib import Path
 
+from xbench.attention.registry import built_in
 from xbench.data.photos import photo_paths
-from xbench.registry import built_in
-from xbench.study import Arm, Case
-from xbench.subject import Subject
+from xbench.study.case import Arm, Case
+from xbench.worker.subject import Subject
 
 ATTENTIONS = sorted(built_in())
 

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from xbench.data.canvas import Canvases
+from xbench.data.canvas.dataset import Canvases
+from xbench.data.canvas.drawing import draw, glyph_cover
+from xbench.data.canvas.scene import Scenery, Scenes
 from xbench.data.digits import digit_splits
-from xbench.data.drawing import draw, glyph_cover
 from xbench.data.names import CanvasOptions
-from xbench.data.scene import Scenery, Scenes
 from xbench.errors import UserError
 
 FEW = np.arange(40)

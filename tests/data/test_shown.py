@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xbench.data.shown import as_shown
+from xbench.data.disk.shown import as_shown
 
 # [3, 4], from black to white.
 RAMP = np.linspace(0, 65535, 12).round().astype(np.uint16).reshape(3, 4)

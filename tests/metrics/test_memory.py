@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from xbench.attention import build_attention
+from xbench.attention.spec import build_attention
 from xbench.metrics.memory import largest_batch, peak_memory, peak_of, read_cuda_stats, resident_bytes
 from xbench.models.xformer import XFormer
 

@@ -217,14 +217,14 @@ def test_weights_are_tested_at_another_resolution_and_patch_size(pictures, tmp_p
 
 
 def test_a_loss_that_is_no_number_ends_the_run(pictures, tmp_path):
-    job = make_job(pictures, attn="tests.faulty_attentions:ReturnsNaN")
+    job = make_job(pictures, attn="tests.support.faulty_attentions:ReturnsNaN")
     with pytest.raises(DivergedError, match="loss is nan"):
         train(job, tmp_path)
 
 
 def test_compare_joins_accuracy_with_cost(pictures, tmp_path):
     asked = {
-        "attn": ["mhsa", "identity", "tests.faulty_attentions:ReturnsNaN"],
+        "attn": ["mhsa", "identity", "tests.support.faulty_attentions:ReturnsNaN"],
         "res": [SIDE],
         "size": "xxs",
         "metrics": ["top1", "params"],
@@ -237,7 +237,7 @@ def test_compare_joins_accuracy_with_cost(pictures, tmp_path):
     first = xbench.compare(**asked, seeds=1)
     frame = first.frame.query("metric == 'top1'").set_index("arm")
     assert frame.loc["mhsa", "unit"] == "%"
-    assert frame.loc["tests.faulty_attentions:ReturnsNaN", "status"] == "diverged"
+    assert frame.loc["tests.support.faulty_attentions:ReturnsNaN", "status"] == "diverged"
     assert math.isnan(frame.loc["identity", "difference_low"])
     again = xbench.compare(**asked, seeds=2)
     frame = again.frame.query("metric == 'top1'").set_index("arm")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from xbench.cli.main import EXIT_USER
 from xbench.cli.streams import output, progress, put
-from xbench.command import EXIT_USER
 from xbench.errors import UserError
-from xbench.records import SkippedWarning
+from xbench.records.ledger import SkippedWarning
 
 if TYPE_CHECKING:
-    from xbench.watch import Limits
+    from xbench.runner.progress import RunLimits
 
 __all__ = ["EXIT_USER", "app", "output", "progress", "put"]
 
@@ -110,11 +110,11 @@ def positive(name: str, value: float | None) -> Any:
     return value
 
 
-def limits(budget: float | None, memory_limit: float | None, time_limit: float) -> "Limits":
+def limits(budget: float | None, memory_limit: float | None, time_limit: float) -> "RunLimits":
     """What a run may use, by the options that say so."""
-    from xbench.watch import Limits
+    from xbench.runner.progress import RunLimits
 
-    return Limits(
+    return RunLimits(
         seconds=positive("--budget", budget),
         memory_bytes=None if memory_limit is None else int(positive("--memory-limit", memory_limit) * 2**30),
         turn_seconds=positive("--time-limit", time_limit),

@@ -1,22 +1,25 @@
 """Verbs about the attentions themselves: list, verify, counters."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from xbench.cli.app import EXIT_CHECK_FAILED, EXIT_NOTHING_MEASURED, Force, Many, app, output, progress, put
-from xbench.writing import check_target
+from xbench.files.writing import check_target, write_file
+
+if TYPE_CHECKING:
+    from xbench.conformance import Finding
 
 
 @app.command("list")
 def list_attentions() -> None:
     """The attentions there are: name, paper, cost in the number of tokens N, options with their defaults."""
-    from xbench.registry import survey
-    from xbench.report.listing import list_table
+    from xbench.attention.registry import catalogue_in_full
+    from xbench.report.tables.listing import list_table
 
-    output().print(list_table(survey()))
+    output().print(list_table(catalogue_in_full()))
     output().print(
         "Every attention also takes num_heads. Options go into the name: xfa:rank=4,kernel=5", highlight=False
     )
@@ -36,15 +39,15 @@ def verify(
 
         xbench verify xfa ./mine.py:MyAttention
     """
-    from xbench.attention import parse_attention
-    from xbench.registry import catalogue
+    from xbench.attention.registry import catalogue
+    from xbench.attention.spec import parse_attention
 
     for name in names or []:
         parse_attention(name)  # one that does not exist is refused once, and not by every check
     chosen = names or sorted(catalogue())
-    from xbench.report.verification import json_lines, not_judged, show_findings, summary, verify_all
+    from xbench.report.tables.verification import json_lines, not_judged, show_findings, summary
 
-    found = verify_all(chosen, progress())
+    found = _verify(chosen)
     if as_json:
         put(json_lines(found))
     else:
@@ -57,6 +60,23 @@ def verify(
         raise typer.Exit(EXIT_NOTHING_MEASURED)
 
 
+def _verify(names: list[str]) -> "list[Finding]":
+    """The findings of every check on every attention; meanwhile says how far it is and what was adapted to what."""
+    from xbench.conformance import Candidate, verify
+
+    console = progress()
+    found: list[Finding] = []
+    for number, name in enumerate(names, start=1):
+        with console.status(Text(f"{name} ({number} of {len(names)})")):
+            candidate = Candidate(name)
+            own = list(verify(candidate))
+            mapping = candidate.mapping if all(finding.outcome != "fail" for finding in own) else ""
+        if mapping:
+            console.print(Text(f"{name}: {mapping}", style="dim"), soft_wrap=True)
+        found += own
+    return found
+
+
 @app.command(epilog="Exit code: 0 all counted · 1 an attention cannot be counted or counts as zero · 2 bad input.")
 def counters(
     names: Annotated[Many, typer.Argument(help="Attentions, as in compare --attn. Default: all there are.")] = None,
@@ -64,16 +84,22 @@ def counters(
     force: Force = False,
 ) -> None:
     """What torch's, fvcore's and ptflops' counters miss in each attention, and the time spent on what none sees."""
-    from xbench.attention import parse_attention
-    from xbench.registry import catalogue
+    from xbench.attention.registry import catalogue
+    from xbench.attention.spec import parse_attention
 
     chosen = [str(parse_attention(name)) for name in names or sorted(catalogue())]
     check_target(out, force=force)
-    from xbench.report.coverage import cover, ratio_grid
-    from xbench.report.tables import rich_table
+    from xbench.metrics.counting.coverage import coverage
+    from xbench.report.tables.coverage import coverage_report, ratio_grid
+    from xbench.report.tables.grids import rich_table
 
     console = output()
-    grid = ratio_grid(cover(chosen, out, progress()))
+    found = []
+    for name in chosen:
+        with progress().status(Text(name)):
+            found.append(coverage(name))
+    write_file(out, coverage_report(found))
+    grid = ratio_grid(found)
     console.print(rich_table(grid, console.width))
     for row, problem in grid.spans.items():
         console.print(Text(f"  {grid.rows[row][0]}: {problem}", style="red"))

@@ -22,14 +22,14 @@ from xbench.cli.app import (
     progress,
     put,
 )
+from xbench.cli.main import InterruptedRunError
 from xbench.cli.trust import Trust, allow
-from xbench.command import InterruptedRunError
-from xbench.writing import check_target, write_file
+from xbench.files.writing import check_target, write_file
 
 if TYPE_CHECKING:
-    from xbench.replay import Evidence
-    from xbench.study import Study
-    from xbench.watch import Limits
+    from xbench.claims.replay import Evidence
+    from xbench.runner.progress import RunLimits
+    from xbench.study.study import Study
 
 
 @app.command(
@@ -56,12 +56,12 @@ def claims(
 
     The comment at the top of studies/claims/xformer.toml says how a claim is written.
     """
-    from xbench.claims import load_claims
-    from xbench.replay import missing, on_paper, read_evidence, replay, studies_for
+    from xbench.claims.claim import load_claims
+    from xbench.claims.replay import missing, on_paper, read_evidence, replay, studies_for
     from xbench.report.claims import claims_json, claims_page, show_claims
-    from xbench.watch import Limits
+    from xbench.runner.progress import RunLimits
 
-    limits = Limits(
+    limits = RunLimits(
         memory_bytes=None if memory_limit is None else int(positive("--memory-limit", memory_limit) * 2**30),
         turn_seconds=positive("--time-limit", time_limit),
     )
@@ -84,11 +84,11 @@ def claims(
         write_file(markdown, claims_page(replayed, f"The claims of {file}, replayed", command_line()))
 
 
-def _measure(studies: "list[Study]", out: Path, limits: "Limits") -> "list[Evidence]":
+def _measure(studies: "list[Study]", out: Path, limits: "RunLimits") -> "list[Evidence]":
     """What the studies give, each in a folder of its own, where a second call finds what the first left."""
     from xbench.api import measure
-    from xbench.replay import read_evidence
-    from xbench.report.conditions import conditions_line
+    from xbench.claims.replay import read_evidence
+    from xbench.wording.conditions import conditions_line
 
     found: list[Evidence] = []
     for study in studies:

@@ -19,7 +19,7 @@ def env(
 
     eval "$(xbench env stock)"   # as before
     """
-    from xbench.policy import POLICIES, find_policy
+    from xbench.processes.policy import POLICIES, find_policy
 
     chosen = find_policy(policy)
     settings = chosen.environment()

@@ -7,7 +7,7 @@ import typer
 
 from xbench.cli.app import Force, ManyValues, app, given_file, given_name, progress
 from xbench.errors import UserError
-from xbench.writing import check_targets, write_file
+from xbench.files.writing import check_targets, write_file
 
 Format = Literal["pytest-benchmark", "asv", "bmf"]
 
@@ -29,12 +29,12 @@ def export_runs(
     """
     import json
 
+    from xbench.analysis.figures import figures
+    from xbench.analysis.runs import ledgers, newest
     from xbench.exchange.asv import write_asv
     from xbench.exchange.bencher import bencher_metrics
     from xbench.exchange.pytest_benchmark import to_pytest_benchmark
-    from xbench.figures import figures
-    from xbench.records import read_records
-    from xbench.runs import ledgers, newest
+    from xbench.records.ledger import read_records
 
     found = ledgers(*map(given_name, runs))
     say = progress().print
@@ -71,8 +71,8 @@ def import_file(
     Benchmarks of other suites are times of a call, for xbench show, history and export.
     """
     from xbench.exchange.pytest_benchmark import from_pytest_benchmark
-    from xbench.records import Ledger
-    from xbench.runs import LEDGER
+    from xbench.files.run_folders import LEDGER
+    from xbench.records.ledger import Ledger
 
     records = from_pytest_benchmark(given_file(file))
     ledger = Ledger(out / LEDGER)

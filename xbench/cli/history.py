@@ -23,11 +23,11 @@ def history(
 
         xbench history results/runs results/reports -o charts
     """
-    from xbench.history import changes, histories
-    from xbench.records import read_records
+    from xbench.analysis.history import changes, histories
+    from xbench.analysis.runs import ledgers
+    from xbench.files.writing import check_target
+    from xbench.records.ledger import read_records
     from xbench.report.history import chart_names, save_histories, show_history
-    from xbench.runs import ledgers
-    from xbench.writing import check_target
 
     series = histories(read_records(ledgers(*map(given_name, runs or []))))
     for name in chart_names(series):

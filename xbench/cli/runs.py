@@ -15,9 +15,9 @@ def show(
     ] = None,
 ) -> None:
     """Lists the runs in results/runs, or shows what the named ones found."""
-    from xbench.report.runs import foreign_table, runs_table
+    from xbench.analysis.runs import find_runs, read_run, run_folder
+    from xbench.report.tables.runs import foreign_table, runs_table
     from xbench.report.terminal import show as show_results
-    from xbench.runs import find_runs, read_run, run_folder
 
     console = output()
     if not runs:
@@ -43,7 +43,7 @@ def report(
 
         xbench report results/reports/resolution -o resolution.html
     """
-    from xbench.report.page import write_page
+    from xbench.report.page.page import write_page
 
     write_page([given_name(run) for run in runs], out, force=force)
     output().print(f"The page: {out}", soft_wrap=True, highlight=False)

@@ -10,8 +10,8 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from xbench.cli.app import Json, Many, ManyValues, app, output, progress, put
+from xbench.cli.main import InterruptedRunError
 from xbench.cli.trust import Trust, allow
-from xbench.command import InterruptedRunError
 
 if TYPE_CHECKING:
     from xbench.training.loop import Step
@@ -51,12 +51,12 @@ def train(
         torchrun --nproc-per-node 8 -m xbench train --attn xfa --data folder:/data/imagenet --res 256
             --device cuda --recipe dtype=bf16 --workers 8 --out my-imagenet
     """
-    from xbench.request import make_job
+    from xbench.training.request import make_job
 
     job = make_job(
         attn, baseline, data, res, patch, size, epochs, recipe or [], seed, device, threads, workers, unreadable
     )
-    from xbench.child import keep_heap
+    from xbench.processes.child import keep_heap
     from xbench.training.loop import DivergedError
     from xbench.training.loop import train as train_job
 
@@ -101,10 +101,9 @@ def evaluate(
     """
     import json
 
-    from xbench.axes import one_of, parse_img_size, physical_cores, usable_cpus, whole
     from xbench.data.names import UNREADABLE, parse_data
-    from xbench.request import check_cuda
-    from xbench.study import DEVICES
+    from xbench.parsing.axes import DEVICES, one_of, parse_img_size, physical_cores, usable_cpus, whole
+    from xbench.training.request import check_cuda
 
     one_of("split", split, ("val", "test"))
     one_of("device", device, DEVICES)

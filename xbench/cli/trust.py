@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from xbench.attention import split_spec
+from xbench.attention.loading import whose
+from xbench.attention.registry import catalogue, facts_of
+from xbench.attention.spec import split_spec
 from xbench.cli.app import progress
 from xbench.errors import UserError
-from xbench.plugins import whose
-from xbench.registry import catalogue, facts_of
 
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run code that a file names and nobody installed, without asking.")

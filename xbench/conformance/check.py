@@ -10,7 +10,7 @@ from unittest import SkipTest
 import torch
 from torch import Tensor, nn
 
-from xbench.attention import AttentionSpec, build_attention, parse_attention
+from xbench.attention.spec import AttentionSpec, build_attention, parse_attention
 from xbench.errors import UserError
 
 Grid = tuple[int, int]

@@ -10,12 +10,13 @@ from unittest import SkipTest
 import torch
 from torch import Tensor
 
+from xbench.attention.registry import stated_exponent
 from xbench.conformance.check import Candidate, CheckFailed, Grid, check, require
 from xbench.errors import UserError
-from xbench.metrics.counters import Alone, Count, count_torch
-from xbench.metrics.coverage import WIDTHS
+from xbench.metrics.counting.counters import Count, count_torch
+from xbench.metrics.counting.coverage import WIDTHS
 from xbench.metrics.memory import peak_memory
-from xbench.registry import stated_exponent
+from xbench.models.alone import Alone
 
 COUNTED_GRIDS = ((8, 8), (12, 20), (32, 32))
 MEMORY_GRIDS = ((20, 20), (40, 40))

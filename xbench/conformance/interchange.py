@@ -7,7 +7,7 @@ import warnings
 import torch
 
 from xbench.conformance.check import Candidate, check, first_line, require, require_close
-from xbench.metrics.counters import Alone
+from xbench.models.alone import Alone
 
 
 @check("state dict")

@@ -112,7 +112,7 @@ def open_data(
         world: processes that share every joint batch.
         workers: processes that read images for this one; 0 reads them in this one. They change nothing but the time.
         root: the folder, where the spec does not say it.
-        inspected: splits of which every image is looked at first, see ``xbench.data.inspection``. In others an image
+        inspected: splits of which every image is looked at first, see ``data.disk.inspection``. In others an image
             that cannot be read ends the run when it is met.
         unreadable: whether images that cannot be read end the run ("stop") or are left out ("skip").
         tell: hears of the look at every image: the split, how many were seen, and of how many.
@@ -122,8 +122,8 @@ def open_data(
             that cannot be shared out or is larger than the set.
     """
     from xbench.data.catalogue import open_splits
+    from xbench.data.disk.inspection import inspect
     from xbench.data.epochs import Epochs
-    from xbench.data.inspection import inspect
 
     augmentation = augmentation or Augmentation()
     splits = open_splits(spec, img_size=img_size, seed=seed, augmentation=augmentation, root=root)

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from xbench.data import Augmentation
-from xbench.data.canvas import MEAN, STD, Canvases
+from xbench.data.canvas.dataset import MEAN, STD, Canvases
 from xbench.data.digits import NUM_CLASSES, digit_splits
+from xbench.data.disk.public import open_public
 from xbench.data.epochs import Splits
 from xbench.data.names import CanvasOptions, DataSpec, parse_data
 from xbench.data.pictures import Pictures, make_transforms
-from xbench.data.public import open_public
 
 
 def open_splits(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xbench.errors import UserError, check_readable, unknown_name
-from xbench.options import read_options
+from xbench.parsing.options import read_options
 
 DIGIT_CLASSES = 10
 # What becomes of images that cannot be read: they end the run, or are left out.

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from xbench.commits import find_commit, is_dirty
+from xbench.analysis.figures import Figure, figures, place_of, seconds
 from xbench.errors import UserError
-from xbench.figures import Figure, figures, place_of, seconds
-from xbench.records import Record
-from xbench.statistics import CONFIDENCE
-from xbench.writing import check_targets, write_file
+from xbench.files.writing import check_targets, write_file
+from xbench.records.commits import find_commit, is_dirty
+from xbench.records.record import Record
+from xbench.statistics.estimates import CONFIDENCE
 
 # Of asv's files, by the number that asv calls api_version.
 BENCHMARKS_VERSION, MACHINE_VERSION, RESULTS_VERSION = 2, 1, 2

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from xbench.analysis.figures import FOREIGN_TIME, Figure, seconds
 from xbench.errors import UserError
-from xbench.figures import FOREIGN_TIME, Figure, seconds
 
 LONGEST_NAME = 1024
 NANO = 1e9

@@ -20,15 +20,15 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from xbench.commits import DIRTY, find_commit, is_dirty
+from xbench.analysis.figures import FOREIGN_TIME, Figure, seconds
+from xbench.analysis.results import ARM_FIELDS
 from xbench.errors import UserError
 from xbench.exchange.foreign import whose
-from xbench.figures import FOREIGN_TIME, Figure, seconds
-from xbench.metrics import METRICS
-from xbench.reading import read_bytes
-from xbench.record_schema import check
-from xbench.records import Record
-from xbench.results import ARM_FIELDS
+from xbench.files.reading import read_bytes
+from xbench.metrics.definitions import METRICS
+from xbench.records.commits import DIRTY, find_commit, is_dirty
+from xbench.records.record import Record
+from xbench.records.schema import check
 
 OURS = "xbench"  # the key in extra_info
 # What a launch has of its own.

@@ -26,8 +26,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from xbench.metrics import COMPONENTS
-from xbench.metrics.counters import Alone
+from xbench.metrics.definitions import COMPONENTS
+from xbench.models.alone import Alone
 from xbench.models.layers import ConvNormAct, XFLayer
 
 WHOLE = {"attention", "MLP", "norms"}

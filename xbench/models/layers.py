@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xbench.attention import AttentionSpec, build_attention
+from xbench.attention.spec import AttentionSpec, build_attention
 
 AttentionLike = str | AttentionSpec | type[nn.Module]
 

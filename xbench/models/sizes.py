@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 
 from xbench.errors import UserError
-
-MIN_IMG_SIZE = 32
+from xbench.parsing.axes import MIN_IMG_SIZE
 
 
 @dataclass(frozen=True)

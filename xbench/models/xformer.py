@@ -9,7 +9,7 @@ import math
 
 from torch import Tensor, nn
 
-from xbench.attention import AttentionSpec, parse_attention
+from xbench.attention.spec import AttentionSpec, parse_attention
 from xbench.errors import UserError, unknown_name
 from xbench.models.layers import AttentionLike, ConvNormAct, MV3Block, XFBlock
 from xbench.models.sizes import SIZES

@@ -10,17 +10,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xbench.claims import AnyTrial, ExponentTrial, FigureTrial, RankCorrelationTrial, RatioTrial
-from xbench.metrics import METRICS
-from xbench.quantities import Measured
-from xbench.replay import Finding, Outcome, Replayed
-from xbench.report.conditions import name_extent
+from xbench.analysis.results import Results
+from xbench.analysis.runs import machine_name
+from xbench.claims.claim import AnyTrial, ExponentTrial, FigureTrial, RankCorrelationTrial, RatioTrial
+from xbench.claims.quantities import Measured
+from xbench.claims.replay import Outcome, Replayed, TrialResult
+from xbench.metrics.definitions import METRICS
 from xbench.report.inert import fenced, markdown
-from xbench.report.numbers import show_count, show_interval, show_number, show_power
-from xbench.report.tables import Grid, markdown_table
-from xbench.results import Results
-from xbench.runs import machine_name
-from xbench.statistics import Estimate
+from xbench.report.tables.grids import Grid, markdown_table
+from xbench.statistics.estimates import Estimate
+from xbench.wording.conditions import name_extent
+from xbench.wording.numbers import show_count, show_interval, show_number, show_power
 
 MARKS: dict[Outcome, str] = {
     "reproduced": "✓ reproduced",
@@ -47,7 +47,7 @@ def claims_grid(replayed: Sequence[Replayed]) -> Grid:
     return Grid("", HEADS, rows, {}, names=2)
 
 
-def _cells(finding: Finding) -> list[str]:
+def _cells(finding: TrialResult) -> list[str]:
     trial = finding.trial
     measured = show_measured(trial, finding.measured) if finding.measured else "–"
     return [name_quantity(trial), show_accepted(trial), measured, MARKS[finding.outcome]]
@@ -216,7 +216,7 @@ def _claim(each: Replayed) -> dict[str, Any]:
     return {**said, "outcome": each.outcome, "reason": claim.untestable, "tests": list(map(_trial, each.findings))}
 
 
-def _trial(finding: Finding) -> dict[str, Any]:
+def _trial(finding: TrialResult) -> dict[str, Any]:
     found, evidence = finding.measured, finding.evidence
     low, high = finding.trial.accepted
     return {

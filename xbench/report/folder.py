@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from xbench.analysis.results import Results
+from xbench.analysis.runs import question_of, read_run, run_folder
+from xbench.files.writing import check_target, write_file
 from xbench.report.markdown import markdown_report
-from xbench.report.plots import save_plots
-from xbench.results import Results
-from xbench.runs import question_of, read_run, run_folder
-from xbench.study import PLOTS
-from xbench.writing import check_target, write_file
+from xbench.report.plots.catalogue import save_plots
+from xbench.study.study import PLOTS
 
 REPORT = "report.md"
 
@@ -19,7 +19,7 @@ def write_report(results: Results, question: str, command: str, plots: Sequence[
     Args:
         question: what the report answers, its title.
         command: what makes the records again; empty where nobody knows.
-        plots: of ``study.PLOTS``. Others that an earlier report left in the folder are deleted.
+        plots: of ``study.study.PLOTS``. Others that an earlier report left in the folder are deleted.
 
     Raises:
         UserError: the folder cannot be written.
@@ -33,7 +33,7 @@ def remake_report(run: str | Path, question: str = "", plots: Sequence[str] = ()
     """Writes report.md and plots of a run again, from its records; see ``write_report``.
 
     Args:
-        run: as for ``runs.run_folder``.
+        run: as for ``analysis.runs.run_folder``.
         question: the one that it recorded, where none is given; else the one of its report, or the name of its study.
         plots: those that lie in its folder, where none are named; else all that its records allow.
 

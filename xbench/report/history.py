@@ -13,11 +13,12 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from rich.console import Console
 from rich.text import Text
 
-from xbench.commits import is_dirty
-from xbench.figures import is_exact
-from xbench.history import Change, Point, Series
-from xbench.report.numbers import show_count, show_number
-from xbench.report.panels import (
+from xbench.analysis.figures import is_exact
+from xbench.analysis.history import Change, Point, Series
+from xbench.analysis.runs import machine_name
+from xbench.records.commits import is_dirty
+from xbench.report.plots.catalogue import save_figure
+from xbench.report.plots.panels import (
     DARK,
     LETTER,
     MOST,
@@ -31,10 +32,9 @@ from xbench.report.panels import (
     set_log,
     span,
 )
-from xbench.report.plots import save_figure
-from xbench.report.tables import Grid, rich_table
-from xbench.runs import machine_name
-from xbench.statistics import Estimate
+from xbench.report.tables.grids import Grid, rich_table
+from xbench.statistics.estimates import Estimate
+from xbench.wording.numbers import show_count, show_number
 
 ADVICE = "Figures of different runs are not side by side: for looking at, not for a verdict."
 LABELS = 9  # that fit below a panel

@@ -12,13 +12,15 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from xbench.counted import exact_figure
-from xbench.metrics import METRICS
-from xbench.records import Record
-from xbench.report.conditions import Conditions, conditions_line, in_words
-from xbench.report.numbers import show_counted, show_interval, show_number, show_seconds
-from xbench.study import Case, Study
-from xbench.watch import Progress
+from xbench.analysis.counted import exact_figure
+from xbench.metrics.definitions import METRICS
+from xbench.records.record import Record
+from xbench.runner.progress import Progress
+from xbench.study.case import Case
+from xbench.study.conditions import Conditions
+from xbench.study.study import Study
+from xbench.wording.conditions import conditions_line, in_words
+from xbench.wording.numbers import show_counted, show_interval, show_number, show_seconds
 
 FEW_CASES = 12  # up to which every figure and every failure gets a line of its own
 FEW_ARMS = 4  # up to which every ratio is shown as it comes
@@ -55,6 +57,10 @@ class Display:
     def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
             self._live.stop()
+
+    def waiting(self, why: str) -> None:
+        self._doing = why
+        self._say(why)
 
     def doing(self, case: Case, what: str) -> None:
         self._doing = f"{self._where(case.conditions, case.arm.label)} · {what}"

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from xbench.report.accuracy import contract
-from xbench.report.answers import answers, caveats
-from xbench.report.counting import products_left_out
+from xbench.analysis.results import Results
 from xbench.report.inert import fenced, markdown
-from xbench.report.meaning_tables import (
+from xbench.report.tables.grids import Grid, markdown_table, result_grids
+from xbench.report.tables.meanings import (
     cost_grids,
     crossover_grids,
     exponent_grids,
@@ -15,11 +14,12 @@ from xbench.report.meaning_tables import (
     machine_lines,
     share_grids,
 )
-from xbench.report.pivot import pivot_grids
-from xbench.report.protocol import GROWTH, OVERTAKING, PROTOCOL, circumstances, explanations
-from xbench.report.tables import Grid, markdown_table, result_grids
-from xbench.report.wording import is_brief
-from xbench.results import Results
+from xbench.report.tables.pivot import pivot_grids
+from xbench.report.text.accuracy import contract
+from xbench.report.text.answers import answers, caveats
+from xbench.report.text.counting import products_left_out
+from xbench.report.text.phrases import is_brief
+from xbench.report.text.protocol import GROWTH, OVERTAKING, PROTOCOL, circumstances, explanations
 
 BEHIND = ("breakdown", "roofline", "scaling", "memory_scaling", "learning")  # plots that are not beside the figures
 

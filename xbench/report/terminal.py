@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from xbench.report.answers import answers, caveats
-from xbench.report.numbers import show_seconds
-from xbench.report.pivot import pivot_grids
-from xbench.report.tables import Grid, result_grids, rich_table
-from xbench.report.wording import is_brief
-from xbench.results import Results
+from xbench.analysis.results import Results
+from xbench.report.tables.grids import Grid, result_grids, rich_table
+from xbench.report.tables.pivot import pivot_grids
+from xbench.report.text.answers import answers, caveats
+from xbench.report.text.phrases import is_brief
+from xbench.wording.numbers import show_seconds
 
 ROWS = 60  # of all tables together, about a screen or two
 LEAST = 10  # rows of a table that comes after many

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from xbench.child import begin, failure
+from xbench.processes.child import begin, failure
 from xbench.training.job import Job
 from xbench.training.loop import LOOKS_SECONDS, DivergedError, Step, train
 

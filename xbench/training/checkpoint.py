@@ -23,16 +23,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from xbench.axes import MAX_IMG_SIZE, one_of, parse_img_size, whole
 from xbench.data.names import parse_data
 from xbench.errors import UserError, unknown_name
-from xbench.interrupts import held
-from xbench.leavings import drop_unused
+from xbench.files.reading import read_json
+from xbench.files.run_folders import drop_unused
+from xbench.files.writing import write_file
 from xbench.models.sizes import SIZES
-from xbench.reading import read_json
-from xbench.record_schema import explain
+from xbench.parsing.axes import MAX_IMG_SIZE, one_of, parse_img_size, whole
+from xbench.records.schema import explain
+from xbench.signals import held
 from xbench.training.job import Job
-from xbench.writing import write_file
 
 WEIGHTS, CONFIG, RESUME = "weights.safetensors", "config.json", "resume.pt"
 DIGEST = "weights_sha256"  # in config.json

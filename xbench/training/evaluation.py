@@ -10,10 +10,10 @@ from torch import nn
 
 from xbench.data import Data
 from xbench.errors import UserError
-from xbench.proportions import wilson
+from xbench.statistics.proportions import wilson
 from xbench.training.checkpoint import read_job, read_weights
+from xbench.training.distributed import start
 from xbench.training.job import Job
-from xbench.training.processes import start
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xbench.axes import one_of
 from xbench.data import Data
 from xbench.errors import UserError
+from xbench.parsing.axes import one_of
 from xbench.training.checkpoint import (
     CONFIG,
     DIGEST,
@@ -34,9 +34,9 @@ from xbench.training.checkpoint import (
     save_resume,
     save_weights,
 )
+from xbench.training.distributed import join_batch_norms, start
 from xbench.training.evaluation import accuracy
 from xbench.training.job import Job, digest, outside_attention
-from xbench.training.processes import join_batch_norms, start
 from xbench.training.recipe import Recipe
 
 LAYOUT = torch.channels_last  # convolutions are faster so, on CPUs as on GPUs

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from xbench.axes import one_of
 from xbench.data import Augmentation
 from xbench.errors import UserError, check_readable, unknown_name
-from xbench.options import LARGEST
+from xbench.parsing.axes import one_of
+from xbench.parsing.options import LARGEST
 
 DTYPES = ("fp32", "bf16", "fp16")
 SCHEDULES = ("cosine", "poly", "tanh")

@@ -1,0 +1,220 @@
+"""Whole checks of a user's own repository, at their real exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from places import ROOT
+
+from xbench.records.ledger import read_records
+from xbench.regression.against import check_against
+from xbench.regression.session import Session
+from xbench.runner.launch import QUICK_PACE
+from xbench.runner.progress import Silent
+from xbench.study.study import Study
+
+MINE = """
+import torch
+from torch import nn
+
+
+class Mine(nn.Module):
+    def __init__(self, *, embed_dim, qkv_dim, num_heads):
+        super().__init__()
+        self.proj = nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, x, grid):
+        return self.proj(x)
+"""
+STUDY = 'attn = ["./mine.py:Mine"]\nlevel = ["op"]\ntokens = [16]\nsize = "xxs"\nthreads = [1]\n'
+EXACT = STUDY + 'metrics = ["params", "macs", "peak_memory"]\n'
+STATIC = STUDY + 'metrics = ["params", "macs"]\n'
+TIMED = STUDY + 'metrics = ["throughput"]\n'
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A user's own: one attention in a file, a study, and a commit."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "mine.py").write_text(MINE)
+    (folder / "studies").mkdir()
+    (folder / "studies" / "gate.toml").write_text(EXACT)
+    (folder / ".gitignore").write_text("results/\n__pycache__/\n")
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder)
+    return folder
+
+
+def git(folder, *arguments):
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def commit(folder):
+    git(folder, "add", "-A")
+    git(folder, "-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x")
+
+
+def xbench(folder, *arguments):
+    command = [sys.executable, "-P", "-m", "xbench", *arguments, "--trust"]  # the study names a file of the user's
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_a_check_against_a_commit_finds_what_was_changed_since(repository):
+    changed = MINE.replace("return self.proj(x)", "held = x.new_empty(1)\n        return self.proj(x)")
+    (repository / "mine.py").write_text(changed)
+    done = xbench(repository, "check", "--against", "main", "--json", "found.json")
+    assert done.returncode == 1, done.stderr
+    verdicts = {f["metric"]: f["verdict"] for f in json.loads((repository / "found.json").read_text())["findings"]}
+    assert verdicts == {"params": "PASS", "macs": "PASS", "peak_memory": "FAIL"}
+    assert git(repository, "worktree", "list").count("\n") == 1, "nothing is left behind"
+    records = [json.loads(line) for line in next(repository.rglob("records.jsonl")).read_text().splitlines()]
+    sides = {r["case"]["arm"]: r["commit"] for r in records}
+    assert sides["./mine.py:Mine @ main"] == git(repository, "rev-parse", "main")[:12]
+    intended = xbench(repository, "check", "--against", "main", "--intended", "peak_memory")
+    assert intended.returncode == 0, intended.stderr
+
+
+def test_times_are_taken_in_turns_with_a_control_and_again_where_they_are_suspected(repository, monkeypatch):
+    (repository / "studies" / "gate.toml").write_text(TIMED)
+    commit(repository)
+    slow = "for _ in range(9):\n            self.proj(x)\n        return self.proj(x)"
+    (repository / "mine.py").write_text(MINE.replace("return self.proj(x)", slow))
+    monkeypatch.chdir(repository)
+    monkeypatch.setattr(Study, "launches", (1,))
+    monkeypatch.setattr("xbench.runner.launch.PACE", QUICK_PACE)
+    # A short launch shows nothing by itself; what is done about a suspicion is to be seen here.
+    monkeypatch.setattr("xbench.regression.slowdown.shown", set)
+    monkeypatch.setattr("xbench.regression.against.void", lambda *_: "")
+    session = Session(repository / "run", lambda study: nullcontext(Silent()), effect=0.05)
+    (finding,) = check_against(Path("studies/gate.toml"), "main", session).findings
+    assert finding.times.launches == 1
+    assert finding.verdict == "FAIL"
+    assert min(finding.times.value, finding.again.value) > 1.5
+    first, rerun = (read_records([repository / "run" / part / "records.jsonl"]) for part in ("", "rerun"))
+    sides = {r.case["arm"] for r in first}
+    assert sides == {"./mine.py:Mine @ main", "./mine.py:Mine @ main again", "./mine.py:Mine"}
+    assert {r.case["arm"] for r in rerun} == sides
+    assert not {r.run for r in first} & {r.run for r in rerun}
+
+
+def test_what_vanished_from_the_study_fails(repository):
+    (repository / "studies" / "gate.toml").write_text(STATIC.replace('["./mine', '["mhsa", "./mine'))
+    commit(repository)
+    (repository / "studies" / "gate.toml").write_text(STATIC.replace(', "macs"', ""))
+    done = xbench(repository, "check", "--against", "main", "--json", "found.json")
+    assert done.returncode == 1, done.stderr
+    found = json.loads((repository / "found.json").read_text())["findings"]
+    failed = {(f["arm"], f["metric"]) for f in found if f["verdict"] == "FAIL"}
+    assert failed == {("mhsa", "params"), ("mhsa", "macs"), ("./mine.py:Mine", "macs")}
+
+
+def until_checked_out(repository) -> subprocess.Popen:
+    """A check that has the commit's worktree, and goes on."""
+    command = [sys.executable, "-P", "-m", "xbench", "check", "--against", "main", "--trust"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(repository.parent)}
+    before = set(repository.parent.glob("xbench-*/code/mine.py"))
+    process = subprocess.Popen(command, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not set(repository.parent.glob("xbench-*/code/mine.py")) - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_leaves_no_worktree_and_has_its_own_code(repository, number):
+    process = until_checked_out(repository)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert git(repository, "worktree", "list").count("\n") == 1
+    assert not list(repository.parent.glob("xbench-*"))
+    assert not (repository / "results").exists()
+
+
+def test_what_a_killed_check_left_the_next_one_removes_and_nothing_of_the_users(repository):
+    git(repository, "worktree", "add", "--detach", "--quiet", str(repository.parent / "users"))
+    process = until_checked_out(repository)
+    process.kill()
+    process.communicate(timeout=60)
+    (left,) = repository.parent.glob("xbench-*")
+    process = until_checked_out(repository)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert not left.exists()
+    assert not list(repository.parent.glob("xbench-*"))
+    assert git(repository, "worktree", "list").count("\n") == 2
+    assert (repository.parent / "users" / "mine.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--against", "nowhere"], "no commit 'nowhere'"),
+        (["--against", "--help"], "no commit '--help'"),
+        ([], "either --against COMMIT or --baseline FOLDER"),
+        (["--against", "main", "--baseline", "x"], "either --against COMMIT or --baseline FOLDER"),
+        (["none.toml", "--against", "main"], "cannot read the study none.toml"),
+        (["--baseline", "results/baselines/none"], "holds no baseline"),
+        (["--against", "main", "--effect", "0"], "--effect is in percent"),
+        (["--against", "main", "--intended", "mac"], "Did you mean 'macs'"),
+        (["--against", "main", "--junit", "no/such/folder.xml"], "there is no folder no/such"),
+        (["--against", "main", "--python-against", "/no/python"], "cannot run /no/python"),
+    ],
+)
+def test_bad_input_is_a_message_and_leaves_nothing(repository, arguments, message):
+    done = xbench(repository, "check", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not git(repository, "status", "--porcelain")
+    assert not (repository / "results").exists()
+
+
+def test_a_baseline_is_made_shown_and_held_against(repository):
+    folder = "results/baselines/mine"
+    (repository / "studies" / "gate.toml").write_text(STATIC)
+    update = ["baseline", "update", folder, "--study", "studies/gate.toml"]
+    assert xbench(repository, *update).returncode == 2, "nobody was asked"
+    assert not (repository / folder).exists()
+    done = xbench(repository, *update, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "Written to" in done.stdout
+    assert xbench(repository, "check", "--baseline", folder).returncode == 0
+    before = (repository / folder / "records.jsonl").read_text()
+    again = xbench(repository, "baseline", "update", folder)
+    assert again.returncode == 0, "nothing is different, so nobody has to be asked"
+    assert (repository / folder / "records.jsonl").read_text() == before
+
+    (repository / "mine.py").write_text(
+        MINE.replace("nn.Linear(embed_dim, embed_dim)", "nn.Linear(embed_dim, embed_dim, False)")
+    )
+    failed = xbench(repository, "check", "--baseline", folder)
+    assert failed.returncode == 1
+    assert f"xbench baseline update {folder}" in failed.stdout
+    renewed = xbench(repository, "baseline", "update", folder, "--yes")
+    assert "parameters changed" in renewed.stdout
+    assert xbench(repository, "check", "--baseline", folder).returncode == 0
+
+    study = repository / folder / "study.toml"
+    study.write_text(study.read_text().replace('    "macs",\n', ""))
+    assert "vanished" in xbench(repository, "check", "--baseline", folder).stdout
+
+
+def test_nothing_measured_has_its_own_exit_code(repository):
+    (repository / "mine.py").write_text(
+        MINE.replace("super().__init__()", "super().__init__()\n        raise ValueError('planted')")
+    )
+    commit(repository)
+    done = xbench(repository, "check", "--against", "HEAD", "--junit", "found.xml")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert ElementTree.parse(repository / "found.xml").find("testsuite").get("errors") == "1"

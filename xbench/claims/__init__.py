@@ -1,0 +1,1 @@
+"""What papers say, held against runs; prints nothing."""

@@ -1,0 +1,205 @@
+"""Verbs that guard a repository: check, baseline update."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from xbench.cli.app import (
+    EXIT_CHECK_FAILED,
+    EXIT_NOTHING_MEASURED,
+    Budget,
+    Force,
+    Many,
+    ManyValues,
+    MemoryLimit,
+    TimeLimit,
+    app,
+    given_file,
+    limits,
+    output,
+    progress,
+)
+from xbench.cli.main import InterruptedRunError
+from xbench.cli.trust import Trust, allow
+from xbench.errors import UserError, unknown_name
+from xbench.files.writing import check_targets, write_file
+
+if TYPE_CHECKING:
+    from xbench.regression.session import Session
+    from xbench.regression.verdicts import CheckResult
+    from xbench.runner.progress import RunLimits
+
+DEFAULT_STUDY = Path("studies", "gate.toml")
+EFFECT, PERCENT = 5.0, 100.0
+
+baseline_app = typer.Typer(help="Committed figures that check --baseline compares with.", no_args_is_help=True)
+app.add_typer(baseline_app, name="baseline")
+
+
+@app.command(
+    cls=ManyValues,
+    epilog="Exit code: 0 nothing fails (PASS or INCONCLUSIVE) · 1 something fails · 2 bad input · 4 nothing measured · "
+    "128 + n ended by signal n.",
+)
+def check(
+    study_file: Annotated[
+        Path | None, typer.Argument(help=f"With --against: the study to measure. Default: {DEFAULT_STUDY}.")
+    ] = None,
+    against: Annotated[str | None, typer.Option(help="A commit, branch or tag: is this code worse than that?")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="A folder of committed figures, as in results/baselines: did any change?")
+    ] = None,
+    python_against: Annotated[
+        str | None,
+        typer.Option(help="With --against: the Python of that side, where it is to have other libraries."),
+    ] = None,
+    effect: Annotated[float, typer.Option(help="The slow-down in percent that is allowed.")] = EFFECT,
+    intended: Annotated[Many, typer.Option(help="Metrics that are meant to change.")] = None,
+    budget: Budget = None,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = 600.0,
+    out: Annotated[Path | None, typer.Option(help="Folder of the records. Default: new, in results/runs.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Also write the findings here, for a summary.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Also write the findings here, as JUnit XML.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the findings here, as JSON.")] = None,
+    trust: Trust = False,
+    force: Force = False,
+) -> None:
+    """Tells whether this code is worse than another commit, or than committed figures.
+
+    Parameters, MACs and peak memory have to be equal. A time fails only if two runs with fresh processes both show it
+    to be slower than allowed. What ran before and does not any more fails. What cannot be told is INCONCLUSIVE.
+    Examples:
+
+        xbench check --against main
+
+        xbench check --baseline results/baselines/ci
+    """
+    from xbench.metrics.definitions import METRICS
+
+    if (against is None) == (baseline is None):
+        raise UserError("name what to compare with: either --against COMMIT or --baseline FOLDER.")
+    if baseline is not None and (study_file or python_against):
+        raise UserError("a baseline has a study of its own; a study or --python-against goes with --against.")
+    for name in intended or []:
+        if name not in METRICS:
+            raise unknown_name("metric", name, METRICS)
+    for path in filter(None, (markdown, junit, json_file)):
+        if not path.parent.is_dir():
+            raise UserError(f"cannot write {path}: there is no folder {path.parent}.")
+    if not 0 < effect <= PERCENT:
+        raise UserError(f"--effect is in percent, above 0 and at most 100, not {effect:g}.")
+    check_targets((markdown, junit, json_file), force=force)
+    bounds = limits(budget, memory_limit, time_limit)
+    named = given_file(study_file) if study_file else None
+    study = _baseline_study(baseline) if baseline is not None else named or _default_study()
+    _allow(study, trust)
+    with _session(out, effect, bounds) as session:
+        if baseline is not None:
+            from xbench.regression.baseline import check_baseline
+
+            found = check_baseline(baseline, session, intended=intended or ())
+        else:
+            from xbench.regression.against import check_against
+
+            assert against is not None
+            found = check_against(study, against, session, python=python_against, intended=intended or ())
+    _report(found, markdown, junit, json_file)
+    if not found.measured:
+        raise typer.Exit(EXIT_NOTHING_MEASURED)
+    if found.verdict == "FAIL":
+        raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+def _allow(study: Path, trusted: bool) -> None:
+    """See ``trust.allow``. A file that is not there is spoken of by what reads it for its figures."""
+    if study.exists():
+        from xbench.study.files import read_asked
+
+        allow(read_asked(study).get("attn", []), study, trusted)
+
+
+def _baseline_study(folder: Path) -> Path:
+    from xbench.regression.baseline import STUDY
+
+    return folder / STUDY
+
+
+def _default_study() -> Path:
+    if not DEFAULT_STUDY.is_file():
+        raise UserError(
+            f"there is no {DEFAULT_STUDY} here. Name a study, or write one: "
+            f"xbench sweep --attn … --res … --dry-run --save {DEFAULT_STUDY}"
+        )
+    return DEFAULT_STUDY
+
+
+@contextmanager
+def _session(out: Path | None, effect: float, bounds: "RunLimits") -> "Iterator[Session]":
+    """Where the measurements of a verb are kept; an interrupt ends the verb with its own exit code."""
+    from xbench.files.run_folders import run_folder
+    from xbench.regression.session import Session
+    from xbench.report.live import Display
+
+    console = progress()
+    try:
+        with run_folder("check", out) as folder:
+            yield Session(folder, lambda study: Display(study, console), effect / PERCENT, bounds)
+    except KeyboardInterrupt:
+        raise InterruptedRunError("Interrupted. What was finished is kept.") from None
+
+
+def _report(found: "CheckResult", markdown: Path | None, junit: Path | None, json_file: Path | None) -> None:
+    from xbench.report.check import markdown_check, show_check
+    from xbench.report.check_files import json_check, junit_check
+
+    console = output()
+    show_check(found, console)
+    console.print(Text(f"Records: {found.folder}"), soft_wrap=True)
+    for path, write in ((markdown, markdown_check), (junit, junit_check), (json_file, json_check)):
+        if path is not None:
+            write_file(path, write(found))
+
+
+@baseline_app.command(epilog="Exit code: 0 written, or nothing to change · 2 bad input, or not agreed to.")
+def update(
+    folder: Annotated[Path, typer.Argument(help="Folder of the baseline, such as results/baselines/ci.")],
+    study: Annotated[Path | None, typer.Option(help="What to measure from now on. Default: as before.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = 600.0,
+    trust: Trust = False,
+) -> None:
+    """Measures a baseline anew, shows what is different, and writes it once you agree. Example:
+
+    xbench baseline update results/baselines/ci --study studies/ci.toml
+    """
+    from xbench.files.temporary import scratch
+    from xbench.regression.baseline import renew
+    from xbench.report.check import show_difference
+
+    bounds = limits(None, memory_limit, time_limit)
+    asked = given_file(study) if study else None
+    _allow(asked or _baseline_study(folder), trust)
+    with scratch() as place, _session(place, EFFECT, bounds) as session:
+        renewal = renew(folder, asked, session)
+    console = output()
+    if not show_difference(renewal.findings, console):
+        return
+    if not yes:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise UserError("not written: say --yes where nobody can be asked.")
+        progress().print(Text(f"Write this to {folder}?"), soft_wrap=True)
+        try:
+            agreed = typer.confirm("")
+        except typer.Abort:
+            agreed = False
+        if not agreed:
+            raise UserError("not written.")
+    renewal.write()
+    console.print(Text(f"Written to {folder}; commit it."), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Digits far apart among clutter, the label a relation between them."""

@@ -1,0 +1,72 @@
+"""The plots of a comparison, as matplotlib figures made from results alone."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from xbench.analysis.results import Results
+from xbench.files.writing import DRAWN_BY, write_file
+from xbench.report.plots import accuracy as accuracy_plots
+from xbench.report.plots import growth as growth_plots
+from xbench.report.plots import metrics as metric_plots
+from xbench.report.plots import parts as part_plots
+from xbench.report.plots import speed as speed_plots
+from xbench.study.study import PLOTS
+
+DRAWN: dict[str, Callable[[Results], Figure | None]] = {
+    "cost": metric_plots.cost,
+    "throughput": metric_plots.throughput,
+    "latency": metric_plots.latency,
+    "device_time": metric_plots.device_time,
+    "memory": metric_plots.memory,
+    "speed": speed_plots.speed,
+    "scaling": growth_plots.scaling,
+    "memory_scaling": growth_plots.memory_scaling,
+    "training": part_plots.training,
+    "breakdown": part_plots.breakdown,
+    "roofline": part_plots.roofline,
+    "max_batch": metric_plots.max_batch,
+    "accuracy": accuracy_plots.accuracy,
+    "learning": accuracy_plots.learning,
+}
+
+
+def plot(results: Results, name: str) -> Figure | None:
+    """One of ``study.study.PLOTS``; None where nothing of it was measured."""
+    return DRAWN[name](results)
+
+
+def save_plots(results: Results, names: Sequence[str], folder: Path) -> list[Path]:
+    """The named plots that the records allow, as NAME.png and NAME.svg in ``folder``; returns the PNG files.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    saved = []
+    for name in PLOTS:
+        figure = plot(results, name) if name in names else None
+        if figure is None:
+            # An earlier run into this folder may have drawn what this one did not measure.
+            for suffix in ("png", "svg"):
+                with suppress(OSError):
+                    (folder / f"{name}.{suffix}").unlink()
+            continue
+        saved.append(save_figure(figure, folder, name))
+    return saved
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> Path:
+    """Writes NAME.png, which is returned, and NAME.svg; both say who drew them.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    for suffix, says in (("svg", "Creator"), ("png", "Software")):
+        drawn = BytesIO()
+        figure.savefig(drawn, format=suffix, dpi=160, metadata={says: DRAWN_BY})
+        write_file(folder / f"{name}.{suffix}", drawn.getvalue())
+        figure.set_layout_engine("none")  # laid out once
+    return folder / f"{name}.png"

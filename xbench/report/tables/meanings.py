@@ -1,0 +1,162 @@
+"""The tables behind the figures: where the time goes, how it grows, how near it is to the machine's limits, which
+counters agree."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from xbench.analysis.counted import left_out, unknown_operations
+from xbench.analysis.crossovers import Crossover, crossovers
+from xbench.analysis.results import Cell, Results
+from xbench.analysis.roofline import attained, ceiling, limits, machine_of, shares
+from xbench.analysis.scaling import exponent
+from xbench.metrics.definitions import COMPONENTS
+from xbench.report.tables.grids import FEW, Grid, RowOf, make_grids
+from xbench.report.text.phrases import show_exponent
+from xbench.statistics.estimates import Estimate
+from xbench.wording.conditions import Conditions, conditions_line, name_extent, settings, show_crossing
+from xbench.wording.numbers import show_count, show_counted, show_interval, show_number, show_share
+
+COUNTERS = ("torch", "fvcore", "ptflops")
+
+
+def share_grids(results: Results) -> list[Grid]:
+    """Shares of the time by component with their intervals, and the speed-up if the attention took none."""
+
+    def row(place: Conditions, arm: str) -> list[str] | None:
+        own = shares(results, place, arm)
+        most = ceiling(results, place, arm)
+        if not own:
+            return None
+        bound = show_interval(most) if most and math.isfinite(most.value) else "–"
+        return [*(show_share(own[name]) if name in own else "–" for name in COMPONENTS), bound]
+
+    heads = [*COMPONENTS, "without attention ×"]
+    return _by_setting(results, results.conditions, heads, row)
+
+
+def limit_grids(results: Results) -> list[Grid]:
+    """Multiply–accumulates per second against the roof that the machine's own limits put over each arm."""
+
+    def row(place: Conditions, arm: str) -> list[str] | None:
+        found = attained(results, place, arm)
+        if found is None:
+            return None
+        reached, roof = found.macs_per_second.times(1e-9), found.roof * 1e-9
+        return [show_number(found.intensity, 3), show_interval(reached), show_number(roof, 3), show_share(found.share)]
+
+    heads = ["MACs per byte", "GMACs/s", "roof", "share of the roof"]
+    return _by_setting(results, results.conditions, heads, row)
+
+
+def machine_lines(results: Results) -> list[str]:
+    """The machine's own limits, a line for each kind of condition that they depend on."""
+    found = {}
+    for place in results.conditions:
+        machine = limits(results, place)
+        key = machine_of(place)
+        if machine and key not in found:
+            where = conditions_line(place, but=("extent", "size", "patch_size", "direction", "batch"))
+            macs = _with_unit(machine.macs_per_second.times(1e-9), "GMACs/s")
+            copied = _with_unit(machine.copy_bytes_per_second.times(1e-9), "GB/s")
+            found[key] = f"{where}: {macs} in a matrix product, {copied} copied"
+    return list(found.values())
+
+
+def _with_unit(figure: Estimate, unit: str) -> str:
+    """ "99.5 GMACs/s (99.1–100.0)"."""
+    value, space, interval = show_interval(figure).partition(" ")
+    return f"{value} {unit}{space}{interval}"
+
+
+def exponent_grids(results: Results) -> list[Grid]:
+    """By sweep and arm, the power of N that is stated, that of the measured time and that of the memory."""
+    sweeps = results.sweeps()
+    beginning = {id(sweep.conditions[0]): sweep for sweep in sweeps}
+
+    def row(place: Conditions, arm: str) -> list[str] | None:
+        sweep = beginning[id(place)]
+        last = sweep.conditions[-1]
+        metrics = results.speed_metric_at(last), results.memory_metric_at(last)
+        found = [exponent(results, sweep, arm, metric) if metric else None for metric in metrics]
+        if not any(found):
+            return None
+        stated = [f"{power.theory:g}" if power and power.theory is not None else "–" for power in found]
+        own = [show_exponent(power) if power else "–" for power in found]
+        return [stated[0], own[0], stated[1], own[1]]
+
+    heads = ["stated", "time", "stated, memory", "memory of activations"]
+    return _by_setting(results, [sweep.conditions[0] for sweep in sweeps], heads, row, unsaid=["extent"])
+
+
+def crossover_grids(results: Results) -> list[Grid]:
+    """By sweep and arm, from which size on it is faster or slower than the reference arm."""
+    sweeps = [sweep for sweep in results.sweeps() if len(sweep.conditions) > 1]
+    beginning = {id(sweep.conditions[0]): sweep for sweep in sweeps}
+
+    def row(place: Conditions, arm: str) -> list[str] | None:
+        sweep = beginning[id(place)]
+        crossed = crossovers(results, sweep, arm, results.against) if arm != results.against else []
+        rows = [_crossing(one, arm, alone=sweep.axis == "tokens") for one in crossed]
+        return ["; ".join(column) for column in zip(*rows, strict=True)] or None
+
+    heads = ["becomes", "near", "95% interval", "between"]
+    title = f"Where an arm overtakes {results.against}, or is overtaken · {{}}"
+    places = [sweep.conditions[0] for sweep in sweeps]
+    return _by_setting(results, places, heads, row, title=title, unsaid=["extent"])
+
+
+def _crossing(one: Crossover, arm: str, alone: bool) -> list[str]:
+    near, interval = show_crossing(Estimate(one.at, one.low, one.high, launches=1), alone)
+    bracket = " and ".join(f"{end:,.0f}" if alone else f"{end:.0f}" for end in one.bracket)
+    return ["faster" if one.above == arm else "slower", near, interval, name_extent(bracket, alone)]
+
+
+def _by_setting(
+    results: Results, places: Sequence[Conditions], heads: list[str], row: RowOf, **rest: Any
+) -> list[Grid]:
+    rest |= {"together": len(results.conditions) > FEW, "marked": results.marked}
+    found = (make_grids(group, results.arms, heads, row, **rest) for group in settings(places))
+    return [grid for grids in found for grid in grids]
+
+
+def cost_grids(results: Results, conditions: Sequence[Conditions]) -> list[Grid]:
+    """MACs of every arm by each counter, as a share of the main figure; rows for arms of which there is more to say."""
+
+    def row(place: Conditions, arm: str) -> list[str] | None:
+        cell = results.cell(place, arm, "macs")
+        if cell is None or not cell.figure:
+            return None
+        detail = cell.detail
+        said = detail["disagreements"] or unknown_operations(detail) or left_out(detail)
+        return _cost_row(cell) if len(detail["counters"]) > 1 or said else None
+
+    def notes(place: Conditions, arm: str) -> list[str]:
+        cell = results.cell(place, arm, "macs")
+        if cell is None or not cell.figure:
+            return []
+        return [f"{results.marked(arm)}: {sentence}." for sentence in cell.detail["disagreements"]]
+
+    heads = ["MACs", "in attention", "torch/formula", *COUNTERS]
+    title = "MACs by each counter, as a share of the main figure · {}"
+    # What MACs per image do not depend on.
+    unsaid = ["direction", "batch", "dtype", "device", "threads"]
+    return _by_setting(results, conditions, heads, row, title=title, unsaid=unsaid, notes_of=notes)
+
+
+def _cost_row(cell: Cell) -> list[str]:
+    assert cell.figure is not None
+    detail, macs = cell.detail, cell.figure.value
+    formula, counted = detail["attention_formula"], detail["attention_torch"]
+    attention = formula or counted
+    counters = detail["counters"]
+    return [
+        show_counted(cell.figure),
+        show_count(attention) if attention else "–",
+        f"{counted / formula:.3f}" if formula and counted else "–",
+        *(_counted(counters[name], macs) if name in counters else "–" for name in COUNTERS),
+    ]
+
+
+def _counted(count: int | None, macs: float) -> str:
+    return "failed" if count is None else f"{count / macs:.3f}"

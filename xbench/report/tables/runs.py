@@ -1,0 +1,61 @@
+"""The table of ``xbench show``: the runs there are, newest first."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from xbench.analysis.figures import figures, place_of
+from xbench.analysis.runs import RunInfo
+from xbench.records.record import Record
+from xbench.study.files import ARGUMENTS
+from xbench.wording.numbers import show_estimate, show_seconds
+
+
+def runs_table(runs: Sequence[RunInfo]) -> Group:
+    """A row per run: what was compared where, and how much there is of it. Below, where they ran, if all in one place.
+
+    Figures are those of one arm, set of conditions and metric; the time is local.
+    """
+    if not runs:
+        return Group(Text("No runs here yet. xbench compare makes one."))
+    machines = list(dict.fromkeys(run.machine for run in runs if run.machine))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for head in ("run", "when", "what", "at"):
+        table.add_column(head, overflow="fold", no_wrap=head == "when")
+    for head in ("figures", "launches", "took"):
+        table.add_column(head, justify="right")
+    if len(machines) > 1:
+        table.add_column("on", overflow="fold")
+    for run in runs:
+        figures = f"{run.ok}, {run.failed} failed" if run.failed else f"{run.ok}"
+        took = "–" if run.seconds is None else show_seconds(run.seconds)
+        facts = (", ".join(run.sizes), figures, str(run.launches or "–"), took, run.machine)
+        cells = (
+            run.path.name,
+            f"{run.when.astimezone():%Y-%m-%d %H:%M}",
+            _what(run),
+            *(facts if run.arms else [""] * 5),
+        )
+        table.add_row(*map(Text, cells[: len(table.columns)]), style="red" if run.problem else None)
+    return Group(table, *([Text(f"All on {machines[0]}.")] if len(machines) == 1 else []))
+
+
+def foreign_table(records: Sequence[Record]) -> Group:
+    """The times of benchmarks that were imported from another suite, each on its own; and why others have none."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("benchmark", overflow="fold")
+    for head in ("ms", "samples"):
+        table.add_column(head, justify="right")
+    for figure in figures(records):
+        table.add_row(Text(figure.name), show_estimate(figure.estimate.times(1e3)), f"{len(figure.samples):,}")
+    without = [record for record in records if record.case and not record.samples]
+    return Group(table, *(Text(f"{r.case['arm']} · {place_of(r.case)}: {r.reason}") for r in without))
+
+
+def _what(run: RunInfo) -> str:
+    """The arms, and the question where somebody wrote one; or why nothing is known."""
+    own = run.question if run.question != ARGUMENTS["question"].default else ""
+    return run.problem or "\n".join(filter(None, [", ".join(run.arms), own]))

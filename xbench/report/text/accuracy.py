@@ -1,0 +1,158 @@
+"""Accuracy in words: who reaches what, by how much more than the reference arm, and whether the comparison was fair."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from xbench.analysis.results import Results
+from xbench.records.record import Record
+from xbench.report.text.phrases import NAMED, describe, listing
+from xbench.statistics.estimates import Difference
+from xbench.study.conditions import Conditions
+from xbench.wording.numbers import show_count, show_percent, show_points
+
+POINTS = 1.0  # the smallest difference of accuracy that matters to a user
+TOLERANCE = 0.02  # of the number of trained parameters, within which arms are equally large
+METRIC = "top1"
+
+
+def accuracy_sentences(results: Results) -> list[str]:
+    """What was reached under each set of conditions that has an accuracy, and how it differs from the reference arm."""
+    return [sentence for place in trained_places(results) for sentence in _of(results, place)]
+
+
+def trained_places(results: Results) -> list[Conditions]:
+    """The conditions under which any arm was trained."""
+    return [place for place in results.conditions if any(results.seeds(place, arm) for arm in results.arms)]
+
+
+def _of(results: Results, place: Conditions) -> list[str]:
+    cells = {arm: results.cell(place, arm, METRIC) for arm in results.arms}
+    reached = {arm: cell.figure for arm, cell in cells.items() if cell and cell.figure}
+    against = results.against
+    start = f"At {describe(place, results)}, {_trained_on(results, place)},"
+    if against not in reached or len(reached) == 1:
+        named = [f"{arm} {show_percent(figure)} %" for arm, figure in reached.items()]
+        return [f"{start} top-1: {listing(named)}."]
+    found = {arm: results.difference(place, arm) for arm in reached if arm != against}
+    known = {arm: difference for arm, difference in found.items() if difference}
+    seeds = max(difference.pairs for difference in known.values()) if known else 0
+    first = f"{start} {against} reaches {show_percent(reached[against])} % top-1"
+    words: dict[str, list[str]] = {}
+    for arm, difference in sorted(known.items(), key=lambda item: -item[1].value):
+        words.setdefault(say_difference(difference), []).append(f"{arm} {show_points(difference)}")
+    parts = [f"{said}: {listing(named)}" for said, named in words.items()]
+    pairs = f"{seeds} paired seeds" if seeds > 1 else "one seed, so no interval is known"
+    return [f"{first}; {'; '.join(parts)} (points of difference, 95% interval, {pairs})."]
+
+
+def say_difference(difference: Difference) -> str:
+    """ "better", "worse", "equal within 1 point", "no difference shown", or "a look" where no interval is known."""
+    if not math.isfinite(difference.high - difference.low):
+        return "a look"
+    if difference.low > -POINTS and difference.high < POINTS:
+        return f"equal within {POINTS:g} point"
+    if difference.low > 0:
+        return "better"
+    return "worse" if difference.high < 0 else "no difference shown"
+
+
+def _trained_on(results: Results, place: Conditions) -> str:
+    job = _details(results, place, lambda record: record.detail["job"])[0][2]
+    return f"trained on {job['data']} for {job['recipe']['epochs']} epochs"
+
+
+def data_caveats(results: Results) -> list[str]:
+    """What of the images the accuracies are not about: those that could not be read, or were seen in training."""
+    found: dict[str, None] = {}
+    records = [data for place in trained_places(results) for _, _, data in _details(results, place, _data)]
+    for data in records:
+        for split, facts in data.get("splits", {}).items():
+            where = f"{split} images of {data['name']}"
+            if unread := facts.get("unreadable"):
+                found[
+                    f"{unread['left_out']:,} of {unread['of']:,} {where} could not be read, and are in none of the "
+                    f"figures: {_first(unread, unread['left_out'])}."
+                ] = None
+            if twice := facts.get("also_in_training"):
+                found[
+                    f"{twice['images']:,} of {facts['images']:,} {where} are also among those trained on, equal to the "
+                    f"pixel: {_first(twice, twice['images'])}."
+                ] = None
+            if classes := facts.get("classes"):
+                found[f"The {where} are of {classes:,} of its classes only."] = None
+    return list(found)
+
+
+def _data(record: Record) -> dict[str, Any]:
+    return record.detail["data"]
+
+
+def _first(facts: dict[str, Any], number: int) -> str:
+    return ", ".join(facts["first"]) + (", …" if number > len(facts["first"]) else "")
+
+
+def fairness(results: Results) -> list[str]:
+    """What of the contract does not hold by which only the attention differs. Nothing where all of it does."""
+    return [sentence for place in trained_places(results) for sentence in _unfair(results, place)]
+
+
+def _unfair(results: Results, place: Conditions) -> list[str]:
+    where = f"At {describe(place, results)}"
+    found = []
+    in_skeleton = [arm for arm in results.arms if results.cases[arm]["attn"]]
+    outside = [arm for arm in results.arms if arm not in in_skeleton and results.seeds(place, arm)]
+    if outside:
+        found.append(f"{where} {listing(outside)} has another skeleton: more than the attention differs.")
+    sizes = {arm: size for arm, _, size in _details(results, place, lambda r: r.detail["parameters"])}
+    own = sizes.get(results.against)
+    apart = {arm: size for arm, size in sizes.items() if own and abs(size / own - 1) > TOLERANCE and arm in in_skeleton}
+    if own and apart:
+        named = [f"{arm} {show_count(size)}" for arm, size in list(apart.items())[:NAMED]]
+        more = f" and {len(apart) - NAMED} more" if len(apart) > NAMED else ""
+        found.append(
+            f"{where} these have more than {TOLERANCE:.0%} more or fewer trained parameters than {results.against} "
+            f"({show_count(own)}): {', '.join(named)}{more}. Of their difference a part may be size."
+        )
+    checks: list[tuple[str, Callable[[Record], Any]]] = [
+        ("initial weights outside the attention", lambda record: record.detail["shared_weights"]),
+        ("order and pixels of the training images", lambda record: record.detail["data_order"]),
+        ("recipe or data", lambda record: _alike(record.detail)),
+    ]
+    for what, look in checks:
+        by_seed: dict[int, set[str]] = {}
+        for arm, seed, value in _details(results, place, look):
+            if arm in in_skeleton:
+                by_seed.setdefault(seed, set()).add(repr(value))
+        if any(len(values) > 1 for values in by_seed.values()):
+            found.append(f"UNFAIR: {where} the arms' {what} differ for the same seed.")
+    return found
+
+
+def _alike(detail: dict[str, Any]) -> Any:
+    differing = ("attn", "baseline", "seed", "threads", "workers")
+    return {key: value for key, value in detail["job"].items() if key not in differing}, detail["data"]
+
+
+def _details(results: Results, place: Conditions, look: Callable[[Record], Any]) -> list[tuple[str, int, Any]]:
+    return [(arm, seed, look(record)) for arm in results.arms for seed, record in results.seeds(place, arm).items()]
+
+
+def contract(results: Results) -> list[str]:
+    """What was the same for all arms, where any was trained: for the report."""
+    places = trained_places(results)
+    if not places:
+        return []
+    detail = _details(results, places[0], lambda record: record.detail)[0][2]
+    job, data = detail["job"], detail["data"]
+    recipe = {key: value for key, value in job["recipe"].items() if key != "augmentation"}
+    augmentation = {key: value for key, value in job["recipe"]["augmentation"].items() if value}
+    lines = [
+        "One recipe for every arm: " + ", ".join(f"{key} {value}" for key, value in recipe.items()) + ".",
+        "Augmentation: " + (", ".join(f"{key} {value}" for key, value in augmentation.items()) or "none") + ".",
+        "Data: " + ", ".join(f"{key} {value}" for key, value in data.items()) + ".",
+        "For a seed, all arms of the skeleton start from the same weights outside the attention and see the same "
+        "pixels in the same order; digests of both are in the records, and are compared. The weights of the last epoch "
+        "are tested, none are chosen. Parameters and MACs in the tables are those of the model with 1,000 classes.",
+    ]
+    return lines

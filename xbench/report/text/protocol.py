@@ -1,0 +1,84 @@
+"""How the figures were taken, in words: the protocol, what else to know of a metric, on what and with what they ran."""
+
+from xbench.analysis.results import Results
+from xbench.metrics.definitions import METRICS
+from xbench.processes.policy import STOCK
+from xbench.wording.numbers import show_seconds
+
+PROTOCOL = """\
+Every launch starts a fresh process per arm; within a launch the arms take turns in random order, one short block each,
+and none begins before the threads of the last have gone to sleep.
+A ratio is the median of the paired log-ratios of a launch (for device time, the ratio of the launch's medians); its
+interval (95 %, Student's t) is over launches. MACs and peak memory are exact, the latter from a process of its own.
+FLOPs = 2 × MACs. 1 MiB = 2²⁰ bytes."""
+
+EXPLAINED = {
+    "predicted_memory": """\
+Predicted memory is found on paper: the tensors of a step are followed on the meta device, from where they are made to
+where the last use ends. It is a lower bound, because the scratch memory of kernels does not show there.""",
+    "max_batch": """\
+The largest batch is found by trying: the largest whose measured peak memory stays within the limit.""",
+    "forward_time": """\
+A training step is a forward pass with its loss, a backward pass and a step of the optimizer. Throughput in training
+is that of the whole step; its parts are timed in the same blocks.""",
+    "stock_latency": """\
+What a plain script gets is measured in processes of their own, in which nothing is set but the number of threads: one
+after the other, in two or three of the launches.""",
+    "breakdown": """\
+The time by component is that of an instrumented forward pass in eager mode: a module's time is its own, without that of
+the modules inside it. What the instruments themselves take makes it longer than the time that throughput tells.""",
+    "top1": """\
+Accuracy is top-1 on test images that no arm was trained or chosen on, as a mean over seeds with its interval
+(95 %): Student's t on the scale of the log-odds, which stays within 0 and 100 %, or Wilson's where all seeds agree.
+Differences are in points, seed by seed, likewise bounded: the two arms of a pair had the same start and the same
+pixels.""",
+    "limits": """\
+The machine's limits are measured in the same run: multiply–accumulates per second of a large matrix product, bytes per
+second of a large copy. The roof at an intensity, in MACs per byte, is the smaller of the first and intensity × the
+second. Bytes are those that the operations would move if each went to memory and back, so an arm whose bytes stay in a
+cache can stand above it. A compiled arm has no place under it: what is fused moves fewer bytes than are counted.""",
+}
+GROWTH = """\
+A figure grows as N to this power, 95 % interval in brackets: among the largest sizes where four or more are within a
+factor of 16 of N, else between the two largest; "bends" where no single power describes them. The stated power is that
+of the attention alone for large N; all else in a model is linear."""
+OVERTAKING = """\
+Between the two measured sizes in the last column: at each, one of the two arms is shown to be the faster."""
+
+
+def explanations(results: Results) -> list[str]:
+    """What else there is to know of the metrics that were measured, a paragraph each."""
+    measured = {record.metric for record in results.records}
+    return [text for name, text in EXPLAINED.items() if name in measured]
+
+
+def _policies(results: Results) -> list[str]:
+    """By policy of the workers, what it set in their environment, as the records tell it."""
+    found: dict[str, None] = {}
+    for record in results.records:
+        if record.policy and METRICS.get(record.metric) and METRICS[record.metric].how in ("exact", "timed"):
+            name = STOCK if record.metric == "stock_latency" else record.case["policy"]
+            settings = [f"{key}={value}" for key, value in record.policy.items() if key.isupper() or key == "allocator"]
+            found[f"{name} ({', '.join(settings)})"] = None
+    return list(found)
+
+
+def circumstances(results: Results) -> list[tuple[str, str]]:
+    """By name, what the figures were taken on and with, and how long that took; where it changed on the way, all."""
+    facts: dict[str, dict[str, None]] = {}
+    for record in results.records:
+        for name, value in {**record.machine, **record.versions, "commit": record.commit}.items():
+            if value:
+                facts.setdefault(name, {})[str(value)] = None
+    found = [(name, ", ".join(values)) for name, values in facts.items()]
+    if policies := _policies(results):
+        found.append(("policy", "; ".join(policies)))
+    if times := sorted(record.time for record in results.records if record.time):
+        found.append(("measured", " to ".join(dict.fromkeys([times[0], times[-1]]))))
+    if spent := results.overhead:
+        took = (
+            f"{show_seconds(spent['total_seconds'])} in all, {show_seconds(spent['model_seconds'])} running "
+            f"models, {show_seconds(spent['start_seconds'])} starting processes, {spent['share']:.1%} neither"
+        )
+        found.append(("time", took))
+    return found

@@ -1,0 +1,73 @@
+"""What a study will do, before it does it: every case with its predicted memory and time, and the time in all.
+
+Times come from the machine's own limits, measured in a third of a second: a step takes about its multiply–accumulates
+at the rate of a large matrix product and its traffic at the rate of a copy. That is a rough guess, right to a factor of
+about two for eager models; the plan needs no more. Compiling, the search for a largest batch and the reading of images
+are not in it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from xbench.runner.launch import PACE, QUICK_PACE
+from xbench.statistics.estimates import Estimate
+from xbench.study.case import Case
+from xbench.study.study import CLAIM_LAUNCHES, Study
+
+BLOCK_SECONDS = 0.02  # as metrics.timing has it, which imports torch
+PROCESS_SECONDS = 1.5  # per worker that starts, beside others
+TRAINING_FACTOR = 3  # a backward pass has twice the products of a forward pass
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One case: predicted bytes and MACs of an image (None where unknown), seconds of a step, trainings still to do,
+    the seconds of each; or why it cannot be, in ``reason``; ``held`` where it is measured already.
+    """
+
+    case: Case
+    memory_bytes: int | None = 0
+    macs: Estimate | None = None
+    seconds: float = 0.0
+    trainings: int = 0
+    training_seconds: float = 0.0
+    reason: str = ""
+    held: bool = False
+
+
+def step_seconds(case: Case, macs: int, traffic: int, limits: dict[str, Any]) -> float:
+    """A guess at the seconds of one step of the case's batch."""
+    factor = TRAINING_FACTOR if case.direction == "training" else 1
+    products = factor * macs * case.batch / limits["samples"][0]
+    return products + traffic / limits["detail"]["copy_bytes_per_second"]
+
+
+def total_seconds(study: Study, expected: list[Expected]) -> float:
+    """A guess at the seconds of the whole run, of the launches that a claim needs."""
+    todo = [one for one in expected if not one.held and not one.reason]
+    if not study.executes:
+        return 0.1 * len(todo)
+    exact = sum(PROCESS_SECONDS + 2 * one.seconds for one in todo)
+    if not study.timed:
+        return exact
+    pace = QUICK_PACE if study.quick else PACE
+    launches = min(CLAIM_LAUNCHES, study.launches[-1])
+    groups: dict[str, list[float]] = {}
+    for one in todo:
+        groups.setdefault(str(one.case.conditions), []).append(one.seconds)
+    controls = len(study.controls)
+    return exact + launches * sum(_launch_seconds([*steps, *steps[:controls]], pace) for steps in groups.values())
+
+
+def training_seconds(expected: list[Expected], at_once: int) -> float:
+    """A guess at the seconds of all training, so many models side by side."""
+    return sum(one.trainings * one.training_seconds for one in expected) / at_once
+
+
+def _launch_seconds(steps: list[float], pace: dict[str, tuple[Any, ...]]) -> float:
+    most, at_least = pace["warm_up"]
+    least, highest, rounds_seconds = pace["rounds"]
+    warm_up = sum(max(at_least * step, min(most, max(0.2, 4 * step))) for step in steps)
+    round_seconds = sum(max(step, BLOCK_SECONDS) for step in steps)
+    rounds = max(least, min(highest, rounds_seconds / round_seconds))
+    return PROCESS_SECONDS * len(steps) + warm_up + rounds * round_seconds

@@ -1,0 +1,140 @@
+"""The workers of some cases of a comparison group. What ends a worker ends its case, as records; the others go on."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from xbench.processes.parent import ArmError
+from xbench.runner.arm_process import ArmProcess
+from xbench.runner.progress import Clock, Observer
+from xbench.runner.recorder import Recorder
+from xbench.runner.stopping import Group
+from xbench.study.case import Case
+
+START_SECONDS = 120.0  # a worker may take to start, on top of the time limit of a turn
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every worker of a run gets: inputs, and limits of memory (bytes) and of the time of one answer (seconds).
+
+    ``room`` is the memory in bytes that all workers of a heat have together.
+    """
+
+    recorder: Recorder
+    clock: Clock
+    observer: Observer
+    photos: list[str]
+    memory_limit: int
+    room: int
+    turn_seconds: float
+
+    def photos_of(self, case: Case) -> list[str]:
+        """Those that are the case's inputs: as many as its batch, if there are."""
+        return self.photos[: case.batch] if case.sees_photos else []
+
+
+class Workers:
+    """Fresh processes with their cases built. Use as a context manager; all have ended when it is left.
+
+    Starting and building overlap, because nothing is measured meanwhile.
+
+    Attributes:
+        again: cases whose worker ended for the first time through other processes' doing. No record says so yet:
+            whoever has the workers measures them once more.
+    """
+
+    def __init__(
+        self, setup: Setup, group: Group, cases: Iterable[Case], only: str | None = None, policy: str | None = None
+    ):
+        """``only``: the one metric that they are for, so that what ends a worker costs no other. ``policy``: the one
+        that they run under, where that is not the case's own.
+        """
+        self._only = only
+        self._policy = policy
+        self._setup = setup
+        self._group = group
+        self._cases = list(cases)
+        self._processes: dict[Case, ArmProcess] = {}
+        self.again: list[Case] = []
+
+    def __enter__(self) -> "Workers":
+        try:
+            with self._setup.clock.counting("start"):
+                self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        for case in self._cases:
+            self._setup.observer.doing(case, "starting a process")
+            with self._ending(case):
+                self._processes[case] = ArmProcess(
+                    case, self._setup.memory_limit, self._setup.turn_seconds, self._policy
+                )
+        for case in self.open:
+            with self._ending(case):
+                self._processes[case].send("build", case=case.request(), photos=self._setup.photos_of(case))
+        for case in self.open:
+            with self._ending(case):
+                self._processes[case].receive(extra_seconds=START_SECONDS)
+
+    def _stop(self) -> None:
+        for process in self._processes.values():
+            process.stop()
+
+    @property
+    def open(self) -> list[Case]:
+        """Cases that can still give figures."""
+        return [case for case in self._cases if self._is_open(case, self._only)]
+
+    def _is_open(self, case: Case, metric: str | None) -> bool:
+        gone = case in self.again or (case, metric) in self._group.given_up
+        return case in self._group.open and not gone
+
+    def in_turn(
+        self, doing: str, do: str, cases: Sequence[Case], metric: str | None = None, **arguments: Any
+    ) -> Iterator[tuple[Case, Any]]:
+        """Asks one after the other, and gives the answers of those that could answer. ``doing`` says it to the user.
+
+        Where the answer is for one ``metric`` alone, a worker that fails and lives on gives up that metric only.
+        """
+        for case in cases:
+            if self._is_open(case, metric or self._only):
+                self._setup.observer.doing(case, doing)
+                answers = []
+                with self._ending(case, metric), self._setup.clock.counting("model"):
+                    answers.append(self._processes[case].ask(do, **arguments))
+                for answer in answers:
+                    yield case, answer
+
+    @contextmanager
+    def _ending(self, case: Case, metric: str | None = None) -> Iterator[None]:
+        """Turns the end of a worker into records of what it cannot give, and takes the case out of the group."""
+        try:
+            yield
+        except ArmError as end:
+            process = self._processes.get(case)
+            lives = metric is not None and process is not None and process.alive
+            if process is not None and not lives:
+                process.stop()
+            if end.by_others:
+                if case not in self._group.tried_again:
+                    self._group.tried_again.add(case)
+                    self.again.append(case)
+                    self._setup.observer.noted(case, {"tried again": end.reason})
+                    return
+                end = end.of_second_attempt()
+            lost = self._only or (metric if lives else None)
+            if lost:
+                self._group.given_up.add((case, lost))
+                self._setup.recorder.end(case, end, [lost])
+            else:
+                self._group.leave(case)
+                self._setup.recorder.end(case, end)

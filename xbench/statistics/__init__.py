@@ -1,0 +1,1 @@
+"""Numbers in, numbers out. Imports nothing of xbench."""

@@ -1,0 +1,84 @@
+"""A Case is one point of a study: one arm under one set of conditions."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from xbench.processes.checkout import Checkout
+from xbench.processes.policy import TUNED
+
+# Of an arm, what its workers are not told, because the controller starts them so.
+UNTOLD = ("checkout", "policy")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a comparison: an attention in the XFormer skeleton, or a whole timm model, run as ``mode`` says by a
+    process under a ``policy``.
+
+    ``label`` is its name in tables, unique in a study. A ``control`` is the reference arm once more under another name:
+    the two are equal by construction, so what is seen between them is the error of the measurement. ``checkout`` is
+    where its code comes from, None where that is the code that runs.
+    """
+
+    label: str
+    attn: str | None = None
+    baseline: str | None = None
+    mode: str = "eager"
+    control: bool = False
+    policy: str = TUNED
+    checkout: Checkout | None = None
+
+    @property
+    def code(self) -> tuple[str | None, Checkout | None]:
+        """What is known of an attention is known of this."""
+        return self.attn, self.checkout
+
+
+@dataclass(frozen=True)
+class Case:
+    """One point of a study: one arm under one set of conditions.
+
+    At the levels "model" and "block" the image is ``img_size``, (height, width) in pixels; the block is the XF block of
+    stage 3, where the maps are largest. At level "op" the attention of that block stands alone, with one sequence of
+    ``tokens`` tokens per image.
+    """
+
+    arm: Arm
+    level: str
+    direction: str
+    img_size: tuple[int, int] | None
+    tokens: int | None
+    patch_size: int
+    size: str
+    batch: int
+    dtype: str
+    device: str
+    threads: int
+
+    @property
+    def sees_photos(self) -> bool:
+        """Whether its inputs are photographs. The parts of a model stand behind a norm, and get random numbers."""
+        return self.level == "model"
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """Everything but the arm. Cases with equal conditions form a comparison group."""
+        return {key: value for key, value in asdict(self).items() if key != "arm"}
+
+    def request(self) -> dict[str, Any]:
+        """The case as one level of plain values, as a worker is told of it. One of an older commit knows no more."""
+        arm = {key: value for key, value in asdict(self.arm).items() if key not in UNTOLD}
+        img_size = list(self.img_size) if self.img_size else None
+        return {"arm": arm.pop("label"), **arm, **self.conditions, "img_size": img_size}
+
+    def flat(self) -> dict[str, Any]:
+        """The same as it stands in a record."""
+        return {**self.request(), "policy": self.arm.policy}
+
+    @classmethod
+    def from_flat(cls, values: dict[str, Any]) -> "Case":
+        """The inverse of ``request``."""
+        rest = dict(values)
+        arm = Arm(rest.pop("arm"), *(rest.pop(key) for key in ("attn", "baseline", "mode", "control")))
+        img_size = rest.pop("img_size")
+        return cls(arm=arm, img_size=tuple(img_size) if img_size else None, **rest)

@@ -1,0 +1,95 @@
+"""What a user asks to train, checked and made a Job."""
+
+from collections.abc import Sequence
+
+from xbench.attention.spec import parse_attention
+from xbench.data.names import STOP, UNREADABLE, parse_data
+from xbench.errors import UserError
+from xbench.models.baselines import check_baseline
+from xbench.models.sizes import SIZES, check_input
+from xbench.parsing.axes import (
+    DEVICES,
+    MAX_IMG_SIZE,
+    one_of,
+    parse_img_size,
+    physical_cores,
+    usable_cpus,
+    whole,
+)
+from xbench.training.job import Job
+from xbench.training.recipe import Recipe, recipe_for
+
+
+def make_job(
+    attn: str | None,
+    baseline: str | None,
+    data: str,
+    res: str,
+    patch: int,
+    size: str,
+    epochs: int | None,
+    recipe: Sequence[str],
+    seed: int,
+    device: str,
+    threads: int | None,
+    workers: int,
+    unreadable: str = STOP,
+) -> Job:
+    """Checks what the user asked to train and makes the Job.
+
+    Raises:
+        UserError: as ``make_study``; or not exactly one model.
+    """
+    if bool(attn) == bool(baseline):
+        raise UserError("name one model to train: --attn or --baseline.")
+    one_of("device", device, DEVICES)
+    one_of("size", size, SIZES)
+    one_of("unreadable", unreadable, UNREADABLE)
+    if baseline:
+        check_baseline(baseline)
+    check_cuda(device)
+    job = Job(
+        data=str(parse_data(data)),
+        img_size=parse_img_size(res),
+        recipe=_recipe(data, epochs, recipe),
+        attn=str(parse_attention(attn)) if attn else None,
+        baseline=baseline,
+        size=size,
+        patch_size=whole("patch size", patch, 1, MAX_IMG_SIZE),
+        seed=whole("seed", seed, 0, 2**31 - 1),
+        device=device,
+        threads=whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores(),
+        workers=whole("workers", workers, 0, 256),
+        unreadable=unreadable,
+    )
+    if attn:
+        check_input(job.img_size, job.patch_size)
+    return job
+
+
+def _recipe(data: str, epochs: int | None, settings: Sequence[str]) -> Recipe:
+    """That of the data, as the user changed it."""
+    usual = recipe_for(data)
+    recipe = usual.changed(settings)
+    if recipe.optimizer != usual.optimizer:
+        from timm.optim import list_optimizers  # takes seconds
+
+        one_of("optimizer", recipe.optimizer, [str(name) for name in list_optimizers()])
+    return recipe if epochs is None else recipe.changed([f"epochs={epochs}"])
+
+
+def cuda_is_here() -> bool:
+    """Whether torch can use a GPU."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def check_cuda(device: str) -> None:
+    """Refuses a GPU where there is none.
+
+    Raises:
+        UserError: torch finds no CUDA device.
+    """
+    if device == "cuda" and not cuda_is_here():
+        raise UserError("no CUDA device is available to torch here. Allowed: --device cpu.")

@@ -1,0 +1,1 @@
+"""Figures and conditions as words; computes nothing."""

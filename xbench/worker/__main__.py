@@ -1,0 +1,3 @@
+from xbench.worker.requests import main
+
+main()

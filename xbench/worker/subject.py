@@ -1,0 +1,157 @@
+"""What a case runs: the model, its XF block or its attention alone, on which input, and what one step of it is."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xbench.attention.spec import parse_attention
+from xbench.data.photos import load_photos
+from xbench.errors import UserError
+from xbench.metrics.training_step import TrainingStep
+from xbench.models import build_model, check_input
+from xbench.models.alone import Alone
+from xbench.models.baselines import build_baseline
+from xbench.models.layers import XFBlock, XFLayer
+from xbench.models.sizes import SIZES
+from xbench.parsing.axes import grid_of
+from xbench.study.case import Case
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+NUM_CLASSES = 1000
+
+
+class InvalidOutputError(RuntimeError):
+    """A model or an attention returned something of the wrong shape, or not finite."""
+
+
+def build(case: Case) -> nn.Module:
+    """The module that a case measures, on the current default device, with random weights.
+
+    Shapes: model [B, 3, H, W] → [B, 1000]; block [B, C, H/8, W/8] → the same; op [B, N, C] → the same.
+
+    Raises:
+        UserError: the case makes no sense: see ``build_model``; a whole timm model has no block or attention of ours.
+    """
+    if case.arm.baseline:
+        if case.level != "model":
+            raise UserError(f"a whole timm model cannot be measured at level '{case.level}'.")
+        return build_baseline(case.arm.baseline, img_size=case.img_size or (0, 0), num_classes=NUM_CLASSES)
+    assert case.arm.attn is not None
+    model = build_model(
+        parse_attention(case.arm.attn), size=case.size, patch_size=case.patch_size, num_classes=NUM_CLASSES
+    )
+    if case.level == "model":
+        return model
+    block = next(module for module in model.modules() if isinstance(module, XFBlock))
+    if case.level == "block":
+        return block
+    layer = block.layers[0]
+    assert isinstance(layer, XFLayer)
+    return Alone(layer.attn, grid_of(case.tokens or 1))
+
+
+def input_shape(case: Case, batch: int) -> tuple[int, ...]:
+    """Of the input that ``build``'s module takes."""
+    stage = next(stage for stage in SIZES[case.size].stages if stage.depth)
+    if case.level == "op":
+        return batch, case.tokens or 1, stage.embed_dim
+    height, width = case.img_size or (0, 0)
+    if case.level == "block":
+        return batch, stage.channels, -(-height // 8), -(-width // 8)
+    return batch, 3, height, width
+
+
+def check_possible(case: Case) -> None:
+    """Refuses what is known to be impossible without building anything.
+
+    Raises:
+        UserError: an image too small for the skeleton or its patches; half-precision training on the CPU.
+    """
+    if case.arm.attn and case.img_size:
+        check_input(case.img_size, case.patch_size, 8 if case.level == "block" else 32)
+    if (case.direction, case.dtype, case.device) == ("training", "fp16", "cpu"):
+        raise UserError("training in fp16 needs CUDA; allowed on the CPU: fp32, bf16.")
+
+
+def weights_dtype(case: Case) -> torch.dtype:
+    """Of weights and inputs: in training fp32, whatever autocast computes in."""
+    return torch.float32 if case.direction == "training" else DTYPES[case.dtype]
+
+
+def training_step(
+    case: Case, model: nn.Module, inputs: Tensor, forward: Callable[[Tensor], Tensor] | None = None
+) -> TrainingStep:
+    """A step of ``model`` on ``inputs``; ``forward`` is the model as it runs, where that is compiled."""
+    targets = torch.arange(len(inputs), device=inputs.device) % NUM_CLASSES if case.level == "model" else None
+    return TrainingStep(model, inputs, targets, DTYPES[case.dtype], forward=forward)
+
+
+class Subject:
+    """One case, built on its device and ready to run. Weights and inputs are the same in every process.
+
+    ``batch`` is the case's own where none is given. In training, weights stay fp32 and the dtype is autocast's; in
+    inference, weights and inputs have the dtype.
+    """
+
+    def __init__(self, case: Case, photos: list[Path], batch: int | None = None):
+        check_possible(case)
+        self.case = case
+        self.batch = batch or case.batch
+        torch.set_num_threads(case.threads)
+        torch.manual_seed(0)
+        self.device = torch.device(case.device)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise UserError("no CUDA device is available to torch here; use --device cpu.")
+        self.training = case.direction == "training"
+        dtype = weights_dtype(case)
+        self.model = build(case).train(self.training).requires_grad_(self.training).to(self.device, dtype)
+        self.inputs = self._inputs(photos).to(self.device, dtype)
+        # Shapes are fixed: each batch size gets code of its own, as a deployed model would.
+        self.run: Callable[[Tensor], Tensor] = (
+            torch.compile(self.model, dynamic=False) if case.arm.mode == "compile" else self.model
+        )
+        self.training_step: TrainingStep | None = None
+        if self.training:
+            self.training_step = training_step(case, self.model, self.inputs, self.run)
+
+    def _inputs(self, photos: list[Path]) -> Tensor:
+        """Photographs where the case sees them, else numbers of unit variance."""
+        if self.case.sees_photos:
+            return load_photos(photos, self.batch, self.case.img_size or (0, 0))
+        return torch.randn(input_shape(self.case, self.batch), generator=torch.Generator().manual_seed(0))
+
+    def forward(self, batch: int | None = None) -> Tensor:
+        """The output for the first ``batch`` inputs; for all where none is given."""
+        with torch.inference_mode():
+            return self.run(self.inputs[:batch])
+
+    def step(self, batch: int | None = None) -> Callable[[], Any]:
+        """What is measured: a forward pass, or a training step of the whole batch."""
+        return self.training_step.step if self.training_step else lambda: self.forward(batch)
+
+    def check(self, output: Tensor) -> None:
+        """Refuses what a step returned, an output or a loss, where it has the wrong shape or is not finite."""
+        whole = (self.batch, NUM_CLASSES) if self.case.level == "model" else tuple(self.inputs.shape)
+        expected = () if self.training else whole
+        if tuple(output.shape) != expected:
+            raise InvalidOutputError(f"the output has shape {tuple(output.shape)}, not {expected}")
+        finite = output.isfinite()
+        if not finite.all():
+            what = "NaN" if output.isnan().any() else "infinite values"
+            raise InvalidOutputError(f"the output has {what} in {int((~finite).sum())} of {output.numel()} places")
+
+
+def watch_attention_shapes(model: nn.Module) -> None:
+    """Makes an attention that does not return [B, N, C] fail by name, not as an addition somewhere else."""
+
+    def watch(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        given, returned = tuple(args[0].shape), tuple(getattr(output, "shape", ()))
+        if given != returned:
+            raise InvalidOutputError(f"attention {type(module).__name__} returned {returned} for {given}, [B, N, C]")
+
+    for layer in model.modules():
+        if isinstance(layer, XFLayer):
+            layer.attn.register_forward_hook(watch)
