@@ -213,7 +213,7 @@ def test_plug_ins_run_beside_each_other_and_leave_their_version_in_the_record(tm
 def test_a_plug_in_that_nobody_asked_for_breaks_nothing(tmp_path, site):
     code = "from xbench.attention.spec import *; build_attention('mhsa', embed_dim=24, qkv_dim=16, num_heads=4)"
     code += "; import sys; assert not {'my_package', 'broken_package'} & set(sys.modules)"
-    env = {**os.environ, "PYTHONPATH": str(site)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, env=env, check=True)
 
 
@@ -252,7 +252,7 @@ def test_the_readmes_option_and_its_test_module(tmp_path, monkeypatch, site):
     ):
         assert [parse_attention(name) for name in names[0][3:6]]
     pytest_run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
-    env = {**os.environ, "PYTHONPATH": str(site)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
     done = subprocess.run(pytest_run, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout
     assert re.search(r"1[67] passed, [12] skipped", done.stdout)

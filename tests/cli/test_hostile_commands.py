@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hostile_folder import lay_out
+from hostile_folder import FILES, lay_out
 
 from xbench.cli.main import main
 

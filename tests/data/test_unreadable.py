@@ -97,7 +97,8 @@ def test_processes_that_train_together_share_the_look(half_cut):
     count = """
 import sys
 from torch import distributed
-from xbench.data import inspection, open_data
+from xbench.data import open_data
+from xbench.data.disk import inspection
 distributed.init_process_group("gloo")
 rank, seen = distributed.get_rank(), []
 data = open_data(sys.argv[1], img_size=(32, 32), batch=4, seed=0, rank=rank, world=2, inspected=("test",),

@@ -124,9 +124,10 @@ def test_installed_code_is_followed_as_that_of_a_checkout_is(tmp_path, monkeypat
 def test_code_in_an_environment_in_somebodys_repository_is_not_of_its_commit(tmp_path):
     # What pip leaves: the package among files that the repository around it does not hold.
     wheel = tmp_path / "env" / "site-packages"
-    (wheel / "xbench").mkdir(parents=True)
-    shutil.copy(ROOT / "xbench" / "commits.py", wheel / "xbench" / "commits.py")
-    (wheel / "xbench" / "__init__.py").touch()
+    (wheel / "xbench" / "records").mkdir(parents=True)
+    shutil.copy(ROOT / "xbench" / "records" / "commits.py", wheel / "xbench" / "records")
+    for package in ("xbench", "xbench/records"):
+        (wheel / package / "__init__.py").touch()
     (tmp_path / "theirs.txt").touch()
     (tmp_path / ".gitignore").write_text("env\n")
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@x"]
