@@ -146,7 +146,7 @@ def test_code_in_an_environment_in_somebodys_repository_is_not_of_its_commit(tmp
         subprocess.run([*git, *command], check=True)
     assert found() == ["None", "0"]
     subprocess.run([*git, "add", "-f", "env"], check=True)
-    assert found() == [str(wheel / "xbench"), "1"], "a repository that holds it is its own"
+    assert found() == [str(wheel / "xbench" / "records"), "1"], "a repository that holds it is its own"
 
 
 def keys(tmp_path, *metrics, **asked):
