@@ -1,10 +1,11 @@
 """Is the latency that xbench reports the one that a user's own script gets? Both are run in turn, launch by launch.
 
-    python tests/trials/plain_script_trials.py [LAUNCHES]
+    python tests/trials/plain_script_trials.py [LAUNCHES] [PIXELS,THREADS ...]
 
 After every launch of a comparison each of its models runs in a plain script: a fresh process, alone, that imports no
 worker of ours, under the settings that ``xbench env`` prints. A ratio is of medians, launch by launch; its interval
-(95 %, Student's t) is over launches. The machine must be idle. About 25 minutes on two cores.
+(95 %, Student's t) is over launches. The machine must be idle. About 25 minutes on two cores. What every launch and every
+script gave goes to standard error.
 """
 
 import json
@@ -80,6 +81,9 @@ def trial(res: int, threads: int) -> list[list[str]]:
         records = Runner(study, Ledger(Path(folder, "records.jsonl")), beside).run()
     first, plain = ATTENTIONS[0], beside.plain
     ours = {arm: _latencies(records, arm) for arm in (*plain, f"{first} again")}
+    for what, by_arm in (("xbench", ours), ("script", plain)):
+        for arm, values in by_arm.items():
+            print(f"{res} px, {threads}: {what} {arm}:", *map("{:.4g}".format, values), file=sys.stderr)
     rows = []
     for arm in plain:
         ratios = [_ratio(ours[arm], ours[first]), _ratio(plain[arm], plain[first])]
@@ -127,7 +131,8 @@ def main() -> None:
     heads = ["pixels, threads", "model", "script, ms", "xbench, ms", "xbench / script"]
     heads += ["× xfa in xbench", "× xfa in scripts", "ratio of these"]
     print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
-    for res, threads in CELLS:
+    cells = [tuple(map(int, cell.split(","))) for cell in sys.argv[2:]] or CELLS
+    for res, threads in cells:
         for row in trial(res, threads):
             print("| " + " | ".join(row) + " |", flush=True)
 
