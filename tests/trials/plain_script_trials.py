@@ -4,8 +4,8 @@
 
 After every launch of a comparison each of its models runs in a plain script: a fresh process, alone, that imports no
 worker of ours, under the settings that ``xbench env`` prints. A ratio is of medians, launch by launch; its interval
-(95 %, Student's t) is over launches. The machine must be idle. About 25 minutes on two cores. What every launch and every
-script gave goes to standard error.
+(95 %, Student's t) is over launches. The machine must be idle. About 25 minutes on two cores. Standard error gets what
+every launch and every script gave.
 """
 
 import json
