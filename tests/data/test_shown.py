@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xbench.data.disk.shown import as_shown
+from xbench.data.photos import check_photos, load_photos
+from xbench.data.shown import as_shown
+from xbench.errors import UserError
 
 # [3, 4], from black to white.
 RAMP = np.linspace(0, 65535, 12).round().astype(np.uint16).reshape(3, 4)
@@ -143,3 +145,20 @@ def test_greys_that_count_down_are_refused(tmp_path):
 def test_broken_tags_do_no_harm(tmp_path):
     Image.fromarray(COLOURS).save(tmp_path / "tags.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05broken")
     assert (shown(tmp_path / "tags.png") == COLOURS).all()
+
+
+def test_photographs_to_measure_with_are_shown_alike(tmp_path):
+    wide = np.kron(RAMP, np.ones((16, 16), np.uint16))
+    Image.fromarray(wide).save(tmp_path / "sixteen.png")
+    Image.fromarray((wide / 257).round().astype(np.uint8)).save(tmp_path / "eight.png")
+    sixteen, eight = (load_photos([tmp_path / f"{name}.png"], 1, (48, 64)) for name in ("sixteen", "eight"))
+    assert sixteen.equal(eight)
+    assert sixteen.std() > 0.5  # not all of it white
+
+
+def test_a_photograph_cut_in_half_is_refused_before_anything_runs(tmp_path):
+    Image.effect_noise((64, 64), 50).save(tmp_path / "half.png")
+    whole = (tmp_path / "half.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"half\.png' cannot be read as an image"):
+        check_photos([tmp_path / "half.png"])

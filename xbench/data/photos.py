@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xbench.errors import UserError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -59,15 +60,21 @@ def check_photos(paths: list[Path]) -> None:
     Raises:
         UserError: one cannot be read, or is no image.
     """
+    for path in paths:
+        _shown(path)
+
+
+def _shown(path: Path) -> "Image":
+    """What the photograph shows, in RGB."""
     from PIL import Image
 
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                image.verify()
-        except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
-            why = getattr(error, "strerror", None) or str(error)
-            raise UserError(f"'{path}' cannot be read as an image: {why}.") from error
+    from xbench.data.shown import as_shown, why_unreadable
+
+    try:
+        with Image.open(path) as image:
+            return as_shown(image)
+    except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
+        raise UserError(f"'{path}' cannot be read as an image: {why_unreadable(error)}.") from error
 
 
 def load_photos(paths: list[Path], batch: int, img_size: tuple[int, int]) -> "Tensor":
@@ -79,16 +86,12 @@ def load_photos(paths: list[Path], batch: int, img_size: tuple[int, int]) -> "Te
         UserError: a file is not an image.
     """
     import torch
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
     from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     from torchvision.transforms.functional import normalize, to_tensor
 
     photos = []
     for path in paths[:batch]:
-        try:
-            with Image.open(path) as image:
-                fitted = ImageOps.fit(image.convert("RGB"), (img_size[1], img_size[0]), Image.Resampling.BICUBIC)
-        except (UnidentifiedImageError, OSError) as error:
-            raise UserError(f"'{path}' cannot be read as an image: {error}.") from error
+        fitted = ImageOps.fit(_shown(path), (img_size[1], img_size[0]), Image.Resampling.BICUBIC)
         photos.append(normalize(to_tensor(fitted), IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
     return torch.stack(list(islice(cycle(photos), batch)))

@@ -14,7 +14,7 @@ from torchvision.transforms import Compose
 
 from xbench.data import Augmentation
 from xbench.data.chance import Key, borrowed_generators
-from xbench.data.disk.shown import as_shown, why_unreadable
+from xbench.data.shown import as_shown, why_unreadable
 from xbench.errors import UserError
 
 Transform = Callable[[Image.Image], Image.Image]
