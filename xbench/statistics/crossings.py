@@ -69,4 +69,5 @@ def _by_parabola(x: np.ndarray, curves: np.ndarray, times_bent: float = 1.0) -> 
         q = -(slope + np.copysign(np.sqrt(slope**2 - 4 * bend * start), slope)) / 2
         one, other = start / q, q / bend
     u = np.where((one >= 0) & (one <= 1), one, other)
-    return x[0] + u * (x[2] - x[0])
+    crossed: np.ndarray = x[0] + u * (x[2] - x[0])
+    return crossed
