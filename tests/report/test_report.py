@@ -16,7 +16,7 @@ from xbench.report.markdown import markdown_report
 from xbench.report.terminal import show
 from xbench.runner.estimate import Expected
 from xbench.statistics.estimates import Estimate
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 from xbench.wording.numbers import (
     show_count,
     show_estimate,
@@ -88,7 +88,7 @@ def test_a_terminal_gets_the_first_rows_of_a_long_table(tmp_path):
 
 
 def test_a_plan_is_one_table_and_one_line(capsys):
-    study = make_study(["mhsa", "xfa"], [256, 512, 1024], metrics=["macs", "predicted_memory"])
+    study = make_study(StudyRequest(["mhsa", "xfa"], [256, 512, 1024], metrics=["macs", "predicted_memory"]))
     cases = list(study.cases())
     expected = [Expected(case, 2**30, MACS, 0.5) for case in cases[:-1]] + [Expected(cases[-1], reason="too large")]
     show_forecast(study, expected, Console(width=100))
@@ -100,7 +100,7 @@ def test_a_plan_is_one_table_and_one_line(capsys):
 
 
 def test_a_plan_tells_how_long_training_takes(capsys):
-    study = make_study(["mhsa", "xfa"], [64], metrics=["top1"], threads=[2])
+    study = make_study(StudyRequest(["mhsa", "xfa"], [64], metrics=["top1"], threads=[2]))
     expected = [Expected(case, 2**30, MACS, 0.5, trainings=3, training_seconds=60) for case in study.cases()]
     show_forecast(study, expected, Console(width=100))
     assert "about 3 min 00 s to train 6 models" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from places import ROOT
 from xbench.errors import UserError
 from xbench.report.plots import catalogue as plots
 from xbench.study.files import load_study, save_study
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import PLOTS
 
 SHIPPED = sorted((ROOT / "studies").glob("*.toml"))
@@ -15,7 +15,7 @@ SHIPPED = sorted((ROOT / "studies").glob("*.toml"))
 def test_what_is_saved_is_loaded(tmp_path):
     asked = {"attn": ["xfa:rank=2", "mhsa"], "res": ["64", "32x96"], "patch": ["1"], "against": "mhsa", "quick": True}
     save_study({**asked, "batch": [], "images": None, "size": "s"}, tmp_path / "new" / "compare.toml")
-    assert load_study(tmp_path / "new" / "compare.toml") == make_study(**asked)
+    assert load_study(tmp_path / "new" / "compare.toml") == make_study(StudyRequest(**asked))
     text = (tmp_path / "new" / "compare.toml").read_text()
     assert "patch = [" in text
     assert "images" not in text, "defaults stay out"

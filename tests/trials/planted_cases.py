@@ -153,10 +153,10 @@ def measure_units() -> None:
     """Tries the block with so much work before it, until that makes a tenth."""
     import torch
 
-    from xbench.study.request import make_study
+    from xbench.study.request import StudyRequest, make_study
     from xbench.worker.subject import Subject
 
-    case = next(make_study(["xfa"], [128], level=["block"], size="xxs", threads=[1]).cases())
+    case = next(make_study(StudyRequest(["xfa"], [128], level=["block"], size="xxs", threads=[1])).cases())
     step = Subject(case, []).step()
     exec(f"def work(units):\n{EXTRA_WORK.format(units='units', work=WORK)}", {"torch": torch}, names := {})
 
