@@ -119,7 +119,7 @@ def run_trial(plant: Plant) -> dict:
         began, load = time.monotonic(), os.getloadavg()[0]
         command = [sys.executable, "-P", "-m", "xbench", "check", "planted.toml", "--against", "HEAD~1"]
         done = subprocess.run(
-            [*command, "--json", "check.json"], cwd=clone, env=environment(clone), capture_output=True, text=True
+            [*command, "--json-file", "check.json"], cwd=clone, env=environment(clone), capture_output=True, text=True
         )
         seconds = time.monotonic() - began
         assert done.returncode in (0, 1), done.stderr

@@ -8,7 +8,7 @@ from typer.core import TyperCommand
 
 from xbench.cli.streams import progress
 
-# By verb, what options were called before. One that is still there, as a switch, is meant where a value follows it.
+# By verb, what options were called before. One that is now a switch is meant where a file follows it.
 COMPARED = {"--baseline": "--model", "--against": "--reference"}
 FORMER = {
     "compare": COMPARED,
@@ -55,8 +55,8 @@ def current_spelling(args: list[str], former: dict[str, str], flags: set[str]) -
 
     Args:
         former: the name of an option by what it was called before.
-        flags: options that take no value. One with a former meaning has that where a value follows; a study, which is a
-            TOML file, is none.
+        flags: options that take no value now. Where a file follows one that did, it is meant as before; unless it is
+            TOML, which is a study.
     """
     spelled: list[str] = []
     said: dict[str, None] = {}
@@ -66,9 +66,10 @@ def current_spelling(args: list[str], former: dict[str, str], flags: set[str]) -
             break
         name, equals, value = arg.partition("=")
         following = "".join(args[i + 1 : i + 2])
-        has_value = equals or (following and not following.startswith("-") and not following.endswith(".toml"))
-        if name in former and (name not in flags or has_value):
-            said[f"{name} is now {former[name]}."] = None
+        has_file = equals or (following and not following.startswith("-") and not following.endswith(".toml"))
+        if name in former and (name not in flags or has_file):
+            operand = " FILE" if name in flags else ""
+            said[f"{name}{operand} is now {former[name]}{operand}."] = None
             name = former[name]
         spelled.append(f"{name}{equals}{value}")
     for sentence in said:

@@ -38,7 +38,6 @@ app.add_typer(baseline_app, name="baseline")
 )
 @spread
 def check(
-    limits: Limits,
     study_file: Annotated[
         Path | None, typer.Argument(help=f"With --against: the study to measure. Default: {DEFAULT_STUDY}.")
     ] = None,
@@ -56,6 +55,8 @@ def check(
     ] = None,
     effect: Annotated[float, option(COMPARED, "The slow-down in percent that is allowed.")] = EFFECT,
     intended: Annotated[Many, option(COMPARED, "Metrics that are meant to change.")] = None,
+    *,
+    limits: Limits,
     out: Annotated[Path | None, option(OUTPUT, "Folder of the records. Default: new, in results/runs.")] = None,
     markdown: Annotated[Path | None, option(OUTPUT, "Also write the findings here, for a summary.")] = None,
     junit: Annotated[Path | None, option(OUTPUT, "Also write the findings here, as JUnit XML.")] = None,
@@ -167,10 +168,11 @@ def _report(
 @baseline_app.command(epilog="Exit code: 0 written, or nothing to change · 2 bad input, or not agreed to.")
 @spread
 def update(
-    limits: WorkerLimits,
     folder: Annotated[Path, typer.Argument(help="Folder of the baseline, such as results/baselines/ci.")],
     study: Annotated[Path | None, typer.Option(help="What to measure from now on. Default: as before.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
+    *,
+    limits: WorkerLimits,
     trust: Trust = False,
 ) -> None:
     """Measures a baseline anew, shows what is different, and writes it once you agree. Example:

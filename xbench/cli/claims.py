@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 )
 @spread
 def claims(
-    limits: WorkerLimits,
     file: Annotated[Path, typer.Argument(help="Claims as a TOML file.")] = Path("studies/claims/xformer.toml"),
     source: Annotated[
         Many, typer.Option("--from", help="Runs to read: folders, or names in results/runs. Default: results/reports.")
     ] = None,
     run: Annotated[bool, typer.Option("--run", help="Measure what no run has; may take long.")] = False,
-    out: Annotated[Path, option(OUTPUT, "Folder for what --run measures.")] = Path("results/runs/claims"),
+    *,
     quick: Quick = False,
+    limits: WorkerLimits,
+    out: Annotated[Path, option(OUTPUT, "Folder for what --run measures.")] = Path("results/runs/claims"),
     markdown: Annotated[Path | None, option(OUTPUT, "Also write a page in Markdown.")] = None,
     as_json: Json = False,
     trust: Trust = False,

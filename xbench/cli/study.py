@@ -70,8 +70,9 @@ def _measure(request: "StudyRequest", how: RunOptions, save: Path | None) -> Non
 @spread
 def run(
     study_file: Annotated[Path, typer.Argument(help="A study as a TOML file, such as studies/resolution.toml.")],
-    how: RunOptions,
+    *,
     quick: Quick = False,
+    how: RunOptions,
     trust: Trust = False,
 ) -> None:
     """Runs a study from a TOML file: a question, its axes, its metrics and its plots.
