@@ -215,6 +215,7 @@ def test_nothing_measured_has_its_own_exit_code(repository):
         MINE.replace("super().__init__()", "super().__init__()\n        raise ValueError('planted')")
     )
     commit(repository)
-    done = xbench(repository, "check", "--against", "HEAD", "--junit", "found.xml")
+    done = xbench(repository, "check", "--against", "HEAD", "--junit", "found.xml", "--json")
     assert done.returncode == 4, done.stdout + done.stderr
+    assert {finding["verdict"] for finding in json.loads(done.stdout)["findings"]} == {"INCONCLUSIVE"}
     assert ElementTree.parse(repository / "found.xml").find("testsuite").get("errors") == "1"

@@ -1,14 +1,20 @@
 """Numbers, sentences, tables and pages, from records made by hand whose meaning is known."""
 
 import io
+import itertools
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
 from made_records import LINEAR, QUADRATIC, exact, failed, place, timed
+from places import ROOT
 from rich.console import Console
+from typer.testing import CliRunner
 
 from xbench.analysis.results import Results
+from xbench.cli.verbs import app
+from xbench.errors import UserError
 from xbench.records.ledger import Ledger
 from xbench.report.estimate import show_forecast
 from xbench.report.folder import remake_report, write_report
@@ -121,3 +127,40 @@ def test_a_report_is_made_again_from_its_folder(tmp_path):
     assert "## At a glance" in text
     assert "## Again" not in text
     assert "- commit: abc, def" in text
+
+
+def test_a_committed_run_is_remade_with_its_figures_and_twice_the_same(tmp_path):
+    committed, copy = ROOT / "results" / "reports" / "xfa-mhsa-1024", tmp_path / "run"
+    shutil.copytree(committed, copy)
+    made = []
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["remake", str(copy)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        made.append({str(path.relative_to(copy)): path.read_bytes() for path in copy.rglob("*.*")})
+    assert made[0] == made[1]
+    assert made[0].keys() == {str(path.relative_to(committed)) for path in committed.rglob("*.*")}
+    assert (copy / "records.jsonl").read_bytes() == (committed / "records.jsonl").read_bytes()
+    # Words may have changed since; the title, the figures and the plots beside them are what was measured.
+    remade, before = ((folder / "report.md").read_text().splitlines() for folder in (copy, committed))
+    assert remade[0] == before[0]
+    assert _figures(remade) == _figures(before) != []
+
+
+def _figures(report):
+    """The rows and plots of the section that holds the figures."""
+    began = report.index("## Figures")
+    section = itertools.takewhile(lambda line: not line.startswith("## "), report[began + 1 :])
+    return [line for line in section if line.startswith(("|", "!["))]
+
+
+def test_remake_refuses_what_is_no_run_of_ours_and_then_touches_none(tmp_path):
+    mine = tmp_path / "mine"
+    Ledger(mine / "records.jsonl").append(exact(QUADRATIC, place(256)))
+    with pytest.raises(UserError, match="there is no run 'nowhere'"):
+        CliRunner().invoke(app, ["remake", str(mine), "nowhere"], catch_exceptions=False)
+    assert not (mine / "report.md").exists()
+    (mine / "report.md").write_text("my own notes")
+    with pytest.raises(UserError, match="--force replaces it"):
+        CliRunner().invoke(app, ["remake", str(mine)], catch_exceptions=False)
+    assert CliRunner().invoke(app, ["remake", str(mine), "--force"]).exit_code == 0
+    assert (mine / "report.md").read_text().startswith("# ")
