@@ -43,24 +43,34 @@ def check(
     ] = None,
     against: Annotated[
         str | None,
-        option(COMPARED, "A commit, branch or tag: is this code worse than that? Required: this or --baseline."),
+        option(
+            COMPARED,
+            "A commit, branch or tag: is this code worse than that? Required: this or --baseline.",
+            takes="COMMIT",
+        ),
     ] = None,
     baseline: Annotated[
         Path | None,
-        option(COMPARED, "A folder of committed figures, as in results/baselines: did any change?"),
+        option(COMPARED, "A folder of committed figures, as in results/baselines: did any change?", takes="FOLDER"),
     ] = None,
     python_against: Annotated[
         str | None,
-        option(COMPARED, "With --against: the Python of that side, where it is to have other libraries."),
+        option(
+            COMPARED, "With --against: the Python of that side, where it is to have other libraries.", takes="PYTHON"
+        ),
     ] = None,
-    effect: Annotated[float, option(COMPARED, "The slow-down in percent that is allowed.")] = EFFECT,
-    intended: Annotated[Many, option(COMPARED, "Metrics that are meant to change.")] = None,
+    effect: Annotated[float, option(COMPARED, "The slow-down in percent that is allowed.", takes="PERCENT")] = EFFECT,
+    intended: Annotated[Many, option(COMPARED, "Metrics that are meant to change.", takes="METRIC…")] = None,
     *,
     limits: Limits,
-    out: Annotated[Path | None, option(OUTPUT, "Folder of the records. Default: new, in results/runs.")] = None,
-    markdown: Annotated[Path | None, option(OUTPUT, "Also write the findings here, for a summary.")] = None,
-    junit: Annotated[Path | None, option(OUTPUT, "Also write the findings here, as JUnit XML.")] = None,
-    json_file: Annotated[Path | None, option(OUTPUT, "Also write the findings here, as JSON.")] = None,
+    out: Annotated[
+        Path | None, option(OUTPUT, "Folder of the records. Default: new, in results/runs.", takes="FOLDER")
+    ] = None,
+    markdown: Annotated[
+        Path | None, option(OUTPUT, "Also write the findings here, for a summary.", takes="FILE")
+    ] = None,
+    junit: Annotated[Path | None, option(OUTPUT, "Also write the findings here, as JUnit XML.", takes="FILE")] = None,
+    json_file: Annotated[Path | None, option(OUTPUT, "Also write the findings here, as JSON.", takes="FILE")] = None,
     as_json: Json = False,
     trust: Trust = False,
     force: Force = False,

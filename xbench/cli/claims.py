@@ -34,8 +34,10 @@ def claims(
     *,
     quick: Quick = False,
     limits: WorkerLimits,
-    out: Annotated[Path, option(OUTPUT, "Folder for what --run measures.")] = Path("results/runs/claims"),
-    markdown: Annotated[Path | None, option(OUTPUT, "Also write a page in Markdown.")] = None,
+    out: Annotated[Path, option(OUTPUT, "Folder for what --run measures.", takes="FOLDER")] = Path(
+        "results/runs/claims"
+    ),
+    markdown: Annotated[Path | None, option(OUTPUT, "Also write a page in Markdown.", takes="FILE")] = None,
     as_json: Json = False,
     trust: Trust = False,
     force: Force = False,

@@ -39,22 +39,29 @@ TRAINED, EVALUATED = "What is trained", "What is evaluated"
 def train(
     attn: Annotated[
         str | None,
-        option(TRAINED, "Attention in the XFormer skeleton, as in compare --attn. Required: this or --model."),
+        option(
+            TRAINED, "Attention in the XFormer skeleton, as in compare --attn. Required: this or --model.", takes="NAME"
+        ),
     ] = None,
-    model: Annotated[str | None, option(TRAINED, "A whole timm model instead: mobilevit_s, …")] = None,
-    res: Annotated[str, option(TRAINED, "Image size in pixels: 64, or 64x128 for height x width.")] = "64",
-    patch: Annotated[int, option(TRAINED, "Patch size of the XF blocks.")] = 2,
-    size: Annotated[str, option(TRAINED, "XFormer's size: s, xs or xxs.")] = "s",
-    data: Annotated[str, option(ACCURACY, "digits, canvas, or a set on disk: folder:/data/imagenet.")] = "digits",
+    model: Annotated[str | None, option(TRAINED, "A whole timm model instead: mobilevit_s, …", takes="NAME")] = None,
+    res: Annotated[
+        str, option(TRAINED, "Image size in pixels: 64, or 64x128 for height x width.", takes="PIXELS")
+    ] = "64",
+    patch: Annotated[int, option(TRAINED, "Patch size of the XF blocks.", takes="SIDE")] = 2,
+    size: Annotated[str, option(TRAINED, "XFormer's size: s, xs or xxs.", takes="SIZE")] = "s",
+    data: Annotated[
+        str, option(ACCURACY, "digits, canvas, or a set on disk: folder:/data/imagenet.", takes="DATA")
+    ] = "digits",
     epochs: Epochs = None,
     recipe: Recipe = None,
-    seed: Annotated[int, option(ACCURACY, "Decides weights and pixels.")] = 0,
+    seed: Annotated[int, option(ACCURACY, "Decides weights and pixels.", takes="N")] = 0,
     workers: Workers = 0,
     unreadable: Unreadable = "stop",
     device: Device = "cpu",
     threads: ThreadCount = None,
     out: Annotated[
-        Path | None, option(OUTPUT, "Folder; a run killed there goes on. Default: new, in results/runs.")
+        Path | None,
+        option(OUTPUT, "Folder; a run killed there goes on. Default: new, in results/runs.", takes="FOLDER"),
     ] = None,
 ) -> None:
     """Trains one model by the recipe that compare uses, and tests it. On several processes or machines by torchrun.
@@ -100,13 +107,19 @@ def train(
 @app.command(epilog="Exit code: 0 evaluated · 2 bad input.")
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Where train left its weights.")],
-    data: Annotated[str | None, option(EVALUATED, "Other data than it was trained on.")] = None,
-    res: Annotated[str | None, option(EVALUATED, "Another image size in pixels: 512, or 512x1024.")] = None,
-    patch: Annotated[int | None, option(EVALUATED, "Another patch size.")] = None,
-    split: Annotated[str, option(EVALUATED, "val or test.")] = "test",
+    data: Annotated[str | None, option(EVALUATED, "Other data than it was trained on.", takes="DATA")] = None,
+    res: Annotated[
+        str | None, option(EVALUATED, "Another image size in pixels: 512, or 512x1024.", takes="PIXELS")
+    ] = None,
+    patch: Annotated[int | None, option(EVALUATED, "Another patch size.", takes="SIDE")] = None,
+    split: Annotated[str, option(EVALUATED, "val or test.", takes="SPLIT")] = "test",
     unreadable: Annotated[
         str | None,
-        option(EVALUATED, "Images that cannot be read: stop or skip, as in train. Default: as it was trained."),
+        option(
+            EVALUATED,
+            "Images that cannot be read: stop or skip, as in train. Default: as it was trained.",
+            takes="WHAT",
+        ),
     ] = None,
     device: Device = "cpu",
     threads: ThreadCount = None,
