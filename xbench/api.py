@@ -21,7 +21,7 @@ from xbench.report.text.answers import answers, caveats
 from xbench.runner.estimate import Expected
 from xbench.runner.progress import RunLimits
 from xbench.runner.runner import Runner
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, current_names, make_study
 from xbench.study.study import PLOTS, Study
 
 if TYPE_CHECKING:
@@ -97,15 +97,15 @@ def compare(
         out: folder for the results; a new one under ``results/runs`` where none is given.
         limits: what the run may use.
         quiet: shows nothing meanwhile.
-        axes: everything else that ``study.request.make_study`` takes: tokens, baseline, against, level, direction,
-            mode, patch, size, batch, dtype, device, threads, metrics, plots, quick, images.
+        axes: everything else that ``study.request.StudyRequest`` holds: tokens, model, reference, level, direction,
+            mode, policy, patch, size, batch, dtype, device, threads, metrics, plots, quick, images, data and so on.
 
     A run interrupted from the keyboard returns what it has, with the interrupt in ``error``.
 
     Raises:
         UserError: bad input, or a results folder that cannot be written.
     """
-    study = make_study(attn, res, **axes)
+    study = make_study(StudyRequest(attn, res, **current_names(axes, "argument of compare")))
     console = InertConsole(stderr=True, quiet=quiet)
     comparison = measure(study, Path(out) if out else None, console=console, limits=limits)
     if isinstance(comparison.error, UserError):

@@ -23,7 +23,7 @@ from xbench.report.text.protocol import circumstances
 from xbench.runner.arm_process import ArmProcess
 from xbench.runner.progress import Silent
 from xbench.runner.recorder import Recorder
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 
 
 def test_a_policy_alone_decides_what_of_the_allocator_and_of_waiting_reaches_a_worker(monkeypatch):
@@ -47,7 +47,9 @@ def test_a_policy_alone_decides_what_of_the_allocator_and_of_waiting_reaches_a_w
 
 
 def test_policies_are_arms_with_keys_of_their_own(tmp_path):
-    study = make_study(["xfa"], [64], policy=["tuned", "stock"], metrics=["macs", "latency"], threads=[1], quick=True)
+    study = make_study(
+        StudyRequest(["xfa"], [64], policy=["tuned", "stock"], metrics=["macs", "latency"], threads=[1], quick=True)
+    )
     tuned, stock = study.cases()
     assert [case.arm.label for case in (tuned, stock)] == ["xfa", "xfa stock"]
     assert tuned.conditions == stock.conditions
@@ -97,7 +99,7 @@ def test_a_worker_rests_until_its_other_threads_sleep(monkeypatch):
 @pytest.mark.skipif((psutil.cpu_count() or 1) < 2, reason="one thread waits for no other")
 def test_a_worker_whose_threads_never_sleep_is_stopped_between_its_turns():
     (case,) = make_study(
-        ["mhsa"], [64], size="xxs", policy=["active"], metrics=["latency"], threads=[2], quick=True
+        StudyRequest(["mhsa"], [64], size="xxs", policy=["active"], metrics=["latency"], threads=[2], quick=True)
     ).cases()
     process = ArmProcess(case, memory_limit=0, time_limit=60)
     try:

@@ -72,7 +72,7 @@ def xbench(folder, *arguments):
 def test_a_check_against_a_commit_finds_what_was_changed_since(repository):
     changed = MINE.replace("return self.proj(x)", "held = x.new_empty(1)\n        return self.proj(x)")
     (repository / "mine.py").write_text(changed)
-    done = xbench(repository, "check", "--against", "main", "--json", "found.json")
+    done = xbench(repository, "check", "--against", "main", "--json-file", "found.json")
     assert done.returncode == 1, done.stderr
     verdicts = {f["metric"]: f["verdict"] for f in json.loads((repository / "found.json").read_text())["findings"]}
     assert verdicts == {"params": "PASS", "macs": "PASS", "peak_memory": "FAIL"}
@@ -111,7 +111,7 @@ def test_what_vanished_from_the_study_fails(repository):
     (repository / "studies" / "gate.toml").write_text(STATIC.replace('["./mine', '["mhsa", "./mine'))
     commit(repository)
     (repository / "studies" / "gate.toml").write_text(STATIC.replace(', "macs"', ""))
-    done = xbench(repository, "check", "--against", "main", "--json", "found.json")
+    done = xbench(repository, "check", "--against", "main", "--json-file", "found.json")
     assert done.returncode == 1, done.stderr
     found = json.loads((repository / "found.json").read_text())["findings"]
     failed = {(f["arm"], f["metric"]) for f in found if f["verdict"] == "FAIL"}
@@ -215,6 +215,7 @@ def test_nothing_measured_has_its_own_exit_code(repository):
         MINE.replace("super().__init__()", "super().__init__()\n        raise ValueError('planted')")
     )
     commit(repository)
-    done = xbench(repository, "check", "--against", "HEAD", "--junit", "found.xml")
+    done = xbench(repository, "check", "--against", "HEAD", "--junit", "found.xml", "--json")
     assert done.returncode == 4, done.stdout + done.stderr
+    assert {finding["verdict"] for finding in json.loads(done.stdout)["findings"]} == {"INCONCLUSIVE"}
     assert ElementTree.parse(repository / "found.xml").find("testsuite").get("errors") == "1"

@@ -1,14 +1,20 @@
 """Numbers, sentences, tables and pages, from records made by hand whose meaning is known."""
 
 import io
+import itertools
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
 from made_records import LINEAR, QUADRATIC, exact, failed, place, timed
+from places import ROOT
 from rich.console import Console
+from typer.testing import CliRunner
 
 from xbench.analysis.results import Results
+from xbench.cli.verbs import app
+from xbench.errors import UserError
 from xbench.records.ledger import Ledger
 from xbench.report.estimate import show_forecast
 from xbench.report.folder import remake_report, write_report
@@ -16,7 +22,7 @@ from xbench.report.markdown import markdown_report
 from xbench.report.terminal import show
 from xbench.runner.estimate import Expected
 from xbench.statistics.estimates import Estimate
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 from xbench.wording.numbers import (
     show_count,
     show_estimate,
@@ -88,7 +94,7 @@ def test_a_terminal_gets_the_first_rows_of_a_long_table(tmp_path):
 
 
 def test_a_plan_is_one_table_and_one_line(capsys):
-    study = make_study(["mhsa", "xfa"], [256, 512, 1024], metrics=["macs", "predicted_memory"])
+    study = make_study(StudyRequest(["mhsa", "xfa"], [256, 512, 1024], metrics=["macs", "predicted_memory"]))
     cases = list(study.cases())
     expected = [Expected(case, 2**30, MACS, 0.5) for case in cases[:-1]] + [Expected(cases[-1], reason="too large")]
     show_forecast(study, expected, Console(width=100))
@@ -100,7 +106,7 @@ def test_a_plan_is_one_table_and_one_line(capsys):
 
 
 def test_a_plan_tells_how_long_training_takes(capsys):
-    study = make_study(["mhsa", "xfa"], [64], metrics=["top1"], threads=[2])
+    study = make_study(StudyRequest(["mhsa", "xfa"], [64], metrics=["top1"], threads=[2]))
     expected = [Expected(case, 2**30, MACS, 0.5, trainings=3, training_seconds=60) for case in study.cases()]
     show_forecast(study, expected, Console(width=100))
     assert "about 3 min 00 s to train 6 models" in capsys.readouterr().out
@@ -121,3 +127,40 @@ def test_a_report_is_made_again_from_its_folder(tmp_path):
     assert "## At a glance" in text
     assert "## Again" not in text
     assert "- commit: abc, def" in text
+
+
+def test_a_committed_run_is_remade_with_its_figures_and_twice_the_same(tmp_path):
+    committed, copy = ROOT / "results" / "reports" / "xfa-mhsa-1024", tmp_path / "run"
+    shutil.copytree(committed, copy)
+    made = []
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["remake", str(copy)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        made.append({str(path.relative_to(copy)): path.read_bytes() for path in copy.rglob("*.*")})
+    assert made[0] == made[1]
+    assert made[0].keys() == {str(path.relative_to(committed)) for path in committed.rglob("*.*")}
+    assert (copy / "records.jsonl").read_bytes() == (committed / "records.jsonl").read_bytes()
+    # Words may have changed since; the title, the figures and the plots beside them are what was measured.
+    remade, before = ((folder / "report.md").read_text().splitlines() for folder in (copy, committed))
+    assert remade[0] == before[0]
+    assert _figures(remade) == _figures(before) != []
+
+
+def _figures(report):
+    """The rows and plots of the section that holds the figures."""
+    began = report.index("## Figures")
+    section = itertools.takewhile(lambda line: not line.startswith("## "), report[began + 1 :])
+    return [line for line in section if line.startswith(("|", "!["))]
+
+
+def test_remake_refuses_what_is_no_run_of_ours_and_then_touches_none(tmp_path):
+    mine = tmp_path / "mine"
+    Ledger(mine / "records.jsonl").append(exact(QUADRATIC, place(256)))
+    with pytest.raises(UserError, match="there is no run 'nowhere'"):
+        CliRunner().invoke(app, ["remake", str(mine), "nowhere"], catch_exceptions=False)
+    assert not (mine / "report.md").exists()
+    (mine / "report.md").write_text("my own notes")
+    with pytest.raises(UserError, match="--force replaces it"):
+        CliRunner().invoke(app, ["remake", str(mine)], catch_exceptions=False)
+    assert CliRunner().invoke(app, ["remake", str(mine), "--force"]).exit_code == 0
+    assert (mine / "report.md").read_text().startswith("# ")

@@ -29,7 +29,7 @@ from xbench.runner.code import (
     what_it_says,
 )
 from xbench.runner.runner import Runner
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 
 # A worker that answers, and then tells which files of ours it has come to hold.
 ANSWERS = """
@@ -47,7 +47,9 @@ print(json.dumps(ours))
 def requests():
     """All that a worker is asked of a model, and of a step of its training."""
     photos = [str(path) for path in photo_paths()]
-    study = make_study(["xfa"], [64], size="xxs", threads=[1], direction=["inference", "training"], batch=[2])
+    study = make_study(
+        StudyRequest(["xfa"], [64], size="xxs", threads=[1], direction=["inference", "training"], batch=[2])
+    )
     yield {"do": "vouch", "attn": "xfa", "size": "xxs"}
     for case in (case.request() for case in study.cases() if not case.arm.control):
         yield {"do": "survey", "case": case, "cross_check": True}
@@ -151,7 +153,7 @@ def test_code_in_an_environment_in_somebodys_repository_is_not_of_its_commit(tmp
 
 def keys(tmp_path, *metrics, **asked):
     """By (level, batch, metric), the keys of a study, and what the records say of the inputs."""
-    study = make_study(["xfa"], [64], size="xxs", threads=[1], metrics=metrics, **asked)
+    study = make_study(StudyRequest(["xfa"], [64], size="xxs", threads=[1], metrics=metrics, **asked))
     recorder = Runner(study, Ledger(tmp_path / "records.jsonl")).recorder
     places = [(case, name) for case in study.cases() for name in study.metrics_of(case)]
     by_place = {(case.level, case.batch, name): recorder.key(case, name) for case, name in places}
@@ -187,7 +189,7 @@ def exact_memory(where, policy):
 
 
 def test_a_change_of_the_turns_changes_times_alone_and_of_training_accuracy_alone(monkeypatch):
-    study = make_study(["xfa"], [64], size="xxs", threads=[1], metrics=["params", "throughput", "top1"])
+    study = make_study(StudyRequest(["xfa"], [64], size="xxs", threads=[1], metrics=["params", "throughput", "top1"]))
     (case, *_) = study.cases()
 
     def found():

@@ -12,7 +12,7 @@ from xbench.processes.child import failure
 from xbench.processes.parent import ArmError, ChildProcess
 from xbench.records.ledger import Ledger
 from xbench.runner.runner import Runner
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import Study
 
 HELD = 64 * 2**20  # bytes, which a process of the tests holds at least
@@ -111,7 +111,7 @@ def run(tmp_path, monkeypatch):
         monkeypatch.setattr(Stub, "by_others", by_others)
         monkeypatch.setattr(Stub, "started", Counter(), raising=False)
         metrics = ["macs", "throughput", "peak_memory", "stock_latency"]
-        study = make_study(["xfa", "mhsa"], [32], size="xxs", metrics=metrics, threads=[1], quick=True)
+        study = make_study(StudyRequest(["xfa", "mhsa"], [32], size="xxs", metrics=metrics, threads=[1], quick=True))
         return Results(Runner(study, Ledger(tmp_path / "records.jsonl")).run())
 
     return measure

@@ -15,7 +15,7 @@ from xbench.models.alone import Alone
 from xbench.records.ledger import Ledger
 from xbench.runner.progress import RunLimits
 from xbench.runner.runner import Runner
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 
 COUNTED = ("CountsOnTheCpu", "AsksForAValue", "KeepsTensors", "IsLazy")
 
@@ -32,7 +32,7 @@ def uncommon(name):
 
 
 def run(folder, names, metrics, **axes):
-    study = make_study([*map(uncommon, names)], [64], size="xxs", metrics=metrics, threads=[1], **axes)
+    study = make_study(StudyRequest([*map(uncommon, names)], [64], size="xxs", metrics=metrics, threads=[1], **axes))
     ledger = Ledger(folder / "records.jsonl")
     Runner(study, ledger, limits=RunLimits(turn_seconds=60.0)).run()
     results = Results(ledger.read())

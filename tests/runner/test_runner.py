@@ -14,7 +14,7 @@ from xbench.runner.launch import heats
 from xbench.runner.progress import RunLimits
 from xbench.runner.runner import Runner
 from xbench.runner.stopping import Group
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import Study
 
 STEP = ("throughput", "forward_time", "backward_time", "optimizer_time")
@@ -39,7 +39,7 @@ def faulty(monkeypatch):
 
 def test_every_fault_is_a_row_with_its_reason_and_the_others_finish(tmp_path, faulty):
     attn = ["xfa", *map(faulty, FAULTS), faulty("PrintsALot")]
-    study = make_study(attn, [64], size="xxs", metrics=["macs", "peak_memory"], threads=[1])
+    study = make_study(StudyRequest(attn, [64], size="xxs", metrics=["macs", "peak_memory"], threads=[1]))
     ledger = Ledger(tmp_path / "records.jsonl")
     Runner(study, ledger, limits=RunLimits(turn_seconds=5.0)).run()
     results = Results(ledger.read())
@@ -55,7 +55,7 @@ def test_every_fault_is_a_row_with_its_reason_and_the_others_finish(tmp_path, fa
 
 def test_an_arm_that_dies_in_a_launch_leaves_the_others_and_its_exact_figures(tmp_path, faulty):
     attn = ["mhsa", faulty("KillsItselfLater")]
-    study = make_study(attn, [32], size="xxs", metrics=["macs", "latency"], threads=[1], quick=True)
+    study = make_study(StudyRequest(attn, [32], size="xxs", metrics=["macs", "latency"], threads=[1], quick=True))
     ledger = Ledger(tmp_path / "records.jsonl")
     Runner(study, ledger).run()
     results = Results(ledger.read())
@@ -67,7 +67,7 @@ def test_an_arm_that_dies_in_a_launch_leaves_the_others_and_its_exact_figures(tm
 
 
 def test_arms_that_do_not_fit_side_by_side_run_in_heats_each_with_the_reference_and_its_control():
-    (cases,) = make_study(["xfa", "mhsa", "pool", "linear"], [64], size="xxs", threads=[1]).groups()
+    (cases,) = make_study(StudyRequest(["xfa", "mhsa", "pool", "linear"], [64], size="xxs", threads=[1])).groups()
     group = Group(cases, "xfa", process_bytes=dict.fromkeys(["xfa", "mhsa", "pool", "linear"], 2**30))
     each = 2**30
 
@@ -86,7 +86,9 @@ def test_arms_that_do_not_fit_side_by_side_run_in_heats_each_with_the_reference_
 def test_every_heat_is_measured_and_taken_over(tmp_path, monkeypatch):
     monkeypatch.setattr(Study, "launches", (1,))
     monkeypatch.setattr("xbench.runner.launch._fits", lambda cases, *_: len(cases) <= 2)
-    study = make_study(["xfa", "mhsa", "pool"], [32], size="xxs", metrics=["throughput"], threads=[1], quick=True)
+    study = make_study(
+        StudyRequest(["xfa", "mhsa", "pool"], [32], size="xxs", metrics=["throughput"], threads=[1], quick=True)
+    )
     ledger = Ledger(tmp_path / "records.jsonl")
     Runner(study, ledger).run()
     results = Results(ledger.read())
@@ -101,7 +103,7 @@ def test_every_heat_is_measured_and_taken_over(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_is_a_row_before_any_time_is_spent(tmp_path, monkeypatch):
-    study = make_study(["xfa", "mhsa"], [64, 1024], patch=[1, 8], size="xxs", quick=True)
+    study = make_study(StudyRequest(["xfa", "mhsa"], [64, 1024], patch=[1, 8], size="xxs", quick=True))
     monkeypatch.setattr(Runner, "_measure_exact", lambda *_: None)
     monkeypatch.setattr(Runner, "_measure_timed", lambda *_: None)
     ledger = Ledger(tmp_path / "records.jsonl")
@@ -121,7 +123,7 @@ def test_what_fails_in_launches_is_tried_again_alone(tmp_path, faulty, monkeypat
     monkeypatch.setattr(Study, "launches", (2,))
     metrics = ["macs", "latency", "breakdown"]
     attn = ["mhsa", faulty("KillsItselfLater"), faulty("RefusesInstruments")]
-    study = make_study(attn, [32], size="xxs", metrics=metrics, threads=[1], quick=True)
+    study = make_study(StudyRequest(attn, [32], size="xxs", metrics=metrics, threads=[1], quick=True))
     ledger = Ledger(tmp_path / "records.jsonl")
     Runner(study, ledger).run()
     (conditions,) = (results := Results(ledger.read())).conditions
@@ -137,7 +139,7 @@ def test_what_fails_in_launches_is_tried_again_alone(tmp_path, faulty, monkeypat
 def test_levels_and_directions_give_their_figures(tmp_path, monkeypatch):
     monkeypatch.setattr(Study, "launches", (1,))
     axes = {"level": ["op", "model"], "direction": ["inference", "training"], "tokens": [64], "batch": [2]}
-    study = make_study(["xfa"], [64], size="xxs", threads=[1], quick=True, **axes)
+    study = make_study(StudyRequest(["xfa"], [64], size="xxs", threads=[1], quick=True, **axes))
     ledger = Ledger(tmp_path / "records.jsonl")
     Runner(study, ledger).run()
     blocks: dict[tuple, dict[str, list[float]]] = {}
@@ -247,7 +249,7 @@ def test_samples_of_the_arms_are_paired_by_round(comparison):
 
 
 def test_what_was_on_disk_when_a_signal_came_is_in_the_results(tmp_path, monkeypatch):
-    study = make_study(["xfa"], [64], metrics=["params"])
+    study = make_study(StudyRequest(["xfa"], [64], metrics=["params"]))
     recorder = Runner(study, Ledger(tmp_path / "records.jsonl")).recorder
     append = Ledger.append
     monkeypatch.setattr(Ledger, "append", lambda *given: (append(*given), signal.raise_signal(signal.SIGINT)))

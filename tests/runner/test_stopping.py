@@ -3,7 +3,7 @@
 import pytest
 
 from xbench.runner.stopping import Schedule
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 
 
 class FakeClock:
@@ -40,21 +40,21 @@ def run(study, budget, launch_seconds, precise):
     ],
 )
 def test_launches(options, budget, launch_seconds, precise, launches):
-    study = make_study(["xfa", "mhsa"], [64], **options)
+    study = make_study(StudyRequest(["xfa", "mhsa"], [64], **options))
     found, looks, _ = run(study, budget, launch_seconds, precise)
     assert found == [launches]
     assert looks <= {6, 10}
 
 
 def test_a_budget_is_one_for_all_groups():
-    study = make_study(["xfa", "mhsa"], [64, 128, 256])
+    study = make_study(StudyRequest(["xfa", "mhsa"], [64, 128, 256]))
     found, _, spent = run(study, 1300.0, 100.0, False)
     assert spent <= 1300.0
     assert sorted(found) == [3, 3, 6]
 
 
 def test_a_group_with_nothing_but_its_control_is_left():
-    study = make_study(["xfa", "mhsa"], [64])
+    study = make_study(StudyRequest(["xfa", "mhsa"], [64]))
     schedule = Schedule(study, None, FakeClock())
     (group,) = schedule.groups
     group.open = [case for case in group.open if case.arm.control]

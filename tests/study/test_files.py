@@ -1,26 +1,36 @@
 """A study file and the command line make the same study."""
 
+import tomllib
+
 import pytest
 from places import ROOT
 
 from xbench.errors import UserError
 from xbench.report.plots import catalogue as plots
-from xbench.study.files import load_study, save_study
-from xbench.study.request import make_study
+from xbench.study.files import load_study, read_request, save_study
+from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import PLOTS
 
 SHIPPED = sorted((ROOT / "studies").glob("*.toml"))
 
 
 def test_what_is_saved_is_loaded(tmp_path):
-    asked = {"attn": ["xfa:rank=2", "mhsa"], "res": ["64", "32x96"], "patch": ["1"], "against": "mhsa", "quick": True}
-    save_study({**asked, "batch": [], "images": None, "size": "s"}, tmp_path / "new" / "compare.toml")
-    assert load_study(tmp_path / "new" / "compare.toml") == make_study(**asked)
+    asked = StudyRequest(["xfa:rank=2", "mhsa"], ["64", (32, 96)], patch=["1"], reference="mhsa", quick=True)
+    save_study(asked, tmp_path / "new" / "compare.toml")
+    assert load_study(tmp_path / "new" / "compare.toml") == make_study(asked)
     text = (tmp_path / "new" / "compare.toml").read_text()
     assert "patch = [" in text
     assert "images" not in text, "defaults stay out"
     with pytest.raises(UserError, match="is there already"):
         save_study(asked, tmp_path / "new" / "compare.toml")
+
+
+def test_a_study_of_an_older_version_asks_for_the_same(tmp_path):
+    (tmp_path / "old.toml").write_text('attn = ["xfa"]\nbaseline = ["resnet18"]\nagainst = "resnet18"\nres = [64]')
+    request = read_request(tmp_path / "old.toml")
+    assert request == StudyRequest(["xfa"], [64], model=["resnet18"], reference="resnet18", name="old")
+    save_study(request, tmp_path / "new.toml")
+    assert set(tomllib.loads((tmp_path / "new.toml").read_text())) >= {"model", "reference"}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -41,6 +51,7 @@ def test_shipped_studies_load(path):
         ('attn = ["xfa"]', "no resolution"),
         ('attn = ["xfa"]\nres = [64]\nplots = ["sped"]', "unknown plot 'sped'"),
         ("attn = [", "is not a TOML file"),
+        ('attn = ["xfa"]\nmodel = ["resnet18"]\nbaseline = ["resnet18"]', "'model' is there twice: 'baseline' is what"),
         ('attn = ["xfa"]\nres = [64]\ndtype = [16]', "dtype cannot hold 16"),
         ('attn = ["xfa"]\nres = [[64]]', r"res cannot hold \[64\]"),
     ],

@@ -5,11 +5,11 @@ import pytest
 from xbench.errors import UserError
 from xbench.parsing.axes import parse_img_size
 from xbench.study.case import Case
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 
 
 def test_cases_are_the_product_of_the_axes_in_groups_that_differ_in_the_arm():
-    study = make_study(["xfa", "mhsa"], ["256", "128x64"], patch=[1, 2], batch=[1, 4], threads=[1])
+    study = make_study(StudyRequest(["xfa", "mhsa"], ["256", "128x64"], patch=[1, 2], batch=[1, 4], threads=[1]))
     groups = study.groups()
     assert len(groups) == 2 * 2 * 2
     for group in groups:
@@ -22,31 +22,33 @@ def test_cases_are_the_product_of_the_axes_in_groups_that_differ_in_the_arm():
 
 def test_a_case_survives_being_written_down():
     axes = {"level": ["op", "model"], "mode": ["eager", "compile"]}
-    for case in make_study(["xfa:rank=2"], [64], baseline=["resnet18"], threads=[1], **axes).cases():
+    for case in make_study(StudyRequest(["xfa:rank=2"], [64], model=["resnet18"], threads=[1], **axes)).cases():
         assert Case.from_flat(case.request()) == case
 
 
 def test_an_attention_alone_has_tokens_and_the_rest_has_pixels():
     study = make_study(
-        ["xfa", "mhsa"], [64], level=["op", "block", "model"], tokens=[64, 100], patch=[1, 2], quick=True
+        StudyRequest(["xfa", "mhsa"], [64], level=["op", "block", "model"], tokens=[64, 100], patch=[1, 2], quick=True)
     )
     places = [(group[0].level, group[0].img_size, group[0].tokens, group[0].patch_size) for group in study.groups()]
     assert places[:2] == [("op", None, 64, 1), ("op", None, 100, 1)]
     assert places[2:4] == [("block", (64, 64), None, 1), ("block", (64, 64), None, 2)]
     assert len(places) == 6
-    assert list(make_study(["xfa"], [256], level=["block"], patch=[16]).cases()), "stage 3 has room for it"
-    assert make_study(["xfa"], level=["op"]).tokens == (64, 256, 1024, 4096, 16384, 65536)
+    assert list(make_study(StudyRequest(["xfa"], [256], level=["block"], patch=[16])).cases()), (
+        "stage 3 has room for it"
+    )
+    assert make_study(StudyRequest(["xfa"], level=["op"])).tokens == (64, 256, 1024, 4096, 16384, 65536)
 
 
 def test_compiled_arms_stand_beside_eager_ones():
-    study = make_study(["xfa", "mhsa"], [64], mode=["eager", "compile"])
+    study = make_study(StudyRequest(["xfa", "mhsa"], [64], mode=["eager", "compile"]))
     assert [arm.label for arm in study.arms] == ["xfa", "mhsa", "xfa compiled", "mhsa compiled"]
     assert len(study.groups()) == 1
 
 
 def test_every_case_gives_what_has_a_meaning_for_it():
     axes = {"level": ["op", "model"], "direction": ["inference", "training"], "mode": ["eager", "compile"]}
-    study = make_study(["xfa", "mhsa"], [64], **axes)
+    study = make_study(StudyRequest(["xfa", "mhsa"], [64], **axes))
     given = {(case.arm.label, case.level, case.direction): study.metrics_of(case) for case in study.cases()}
     assert {"latency", "breakdown", "limits"} <= set(given["xfa", "model", "inference"])
     assert {"breakdown", "limits"} & set(given["mhsa", "model", "inference"]) == {"breakdown"}
@@ -59,32 +61,34 @@ def test_every_case_gives_what_has_a_meaning_for_it():
 
 
 def test_a_case_without_a_figure_is_none():
-    study = make_study(["xfa", "mhsa"], [64], direction=["inference", "training"], metrics=["backward_time"])
+    study = make_study(
+        StudyRequest(["xfa", "mhsa"], [64], direction=["inference", "training"], metrics=["backward_time"])
+    )
     assert {case.direction for case in study.cases()} == {"training"}
-    alone = make_study(["xfa", "mhsa"], [64], metrics=["breakdown"])
+    alone = make_study(StudyRequest(["xfa", "mhsa"], [64], metrics=["breakdown"]))
     assert [case.arm.label for case in alone.cases()] == ["xfa", "mhsa"], "nothing of it is paired: no control"
-    exact = make_study(["xfa", "mhsa"], [64], metrics=["predicted_memory", "latency"])
+    exact = make_study(StudyRequest(["xfa", "mhsa"], [64], metrics=["predicted_memory", "latency"]))
     assert {case.arm.label: exact.metrics_of(case) for case in exact.cases()}["xfa again"] == ("latency",)
 
 
 def test_an_impossible_point_among_possible_ones_is_no_mistake():
-    assert len(list(make_study(["xfa"], [64, 512], patch=[2, 8]).cases())) == 4
+    assert len(list(make_study(StudyRequest(["xfa"], [64, 512], patch=[2, 8])).cases())) == 4
 
 
 def test_a_control_runs_where_a_claim_of_speed_is_made():
-    assert make_study(["xfa", "mhsa"], [64], against="mhsa").controls[0].attn == "mhsa"
+    assert make_study(StudyRequest(["xfa", "mhsa"], [64], reference="mhsa")).controls[0].attn == "mhsa"
     for less in ({"quick": True}, {"metrics": ["macs"]}, {"attn": ["xfa"]}):
-        assert not make_study(**{"attn": ["xfa", "mhsa"], "res": [64], **less}).controls
+        assert not make_study(StudyRequest(**{"attn": ["xfa", "mhsa"], "res": [64], **less})).controls
 
 
 def test_a_lone_value_stands_for_a_list():
-    assert make_study("xfa", 64, dtype="bf16", metrics="macs") == make_study(
-        ["xfa"], [64], dtype=["bf16"], metrics=["macs"]
+    assert make_study(StudyRequest("xfa", 64, dtype="bf16", metrics="macs")) == make_study(
+        StudyRequest(["xfa"], [64], dtype=["bf16"], metrics=["macs"])
     )
 
 
 def test_the_same_attention_twice_gets_two_names():
-    study = make_study(["mhsa", "mhsa"], [64])
+    study = make_study(StudyRequest(["mhsa", "mhsa"], [64]))
     assert [arm.label for arm in study.arms] == ["mhsa", "mhsa #2"]
     assert {arm.attn for arm in study.arms} == {"mhsa"}
 
@@ -110,8 +114,8 @@ def test_the_same_attention_twice_gets_two_names():
         ({"device": "gpu"}, "Allowed: cpu, cuda"),
         ({"size": "m"}, "Allowed: s, xs, xxs"),
         ({"metrics": ["throughputs"]}, "Did you mean 'throughput'"),
-        ({"against": "mhsa"}, "unknown arm"),
-        ({"baseline": ["mobilevit_z"]}, "mobilevit_s"),
+        ({"reference": "mhsa"}, "unknown arm"),
+        ({"model": ["mobilevit_z"]}, "mobilevit_s"),
         ({"images": "/no/such/folder"}, "not a folder"),
         ({"tokens": ["64"]}, "needs --level op"),
         ({"level": ["op"], "res": [], "tokens": ["0"]}, "tokens must be from 1"),
@@ -125,7 +129,7 @@ def test_the_same_attention_twice_gets_two_names():
 )
 def test_bad_input_names_the_thing_and_what_is_allowed(asked, message):
     with pytest.raises(UserError, match=message):
-        make_study(**{"attn": ["xfa"], "res": ["64"], **asked})
+        make_study(StudyRequest(**{"attn": ["xfa"], "res": ["64"], **asked}))
 
 
 def test_img_size_is_height_by_width():

@@ -25,7 +25,7 @@ from xbench.records.record import Record
 from xbench.runner.progress import Progress, Silent
 from xbench.runner.runner import Runner
 from xbench.statistics.estimates import Estimate, over_launches
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import Study
 
 ATTENTIONS, WHOLE = ("xfa", "mhsa", "separable"), "mobilevit_s"
@@ -74,7 +74,7 @@ class Beside(Silent):
 
 
 def trial(res: int, threads: int) -> list[list[str]]:
-    asked = make_study(ATTENTIONS, [res], baseline=[WHOLE], threads=[threads], metrics=["latency"])
+    asked = make_study(StudyRequest(ATTENTIONS, [res], model=[WHOLE], threads=[threads], metrics=["latency"]))
     study = Fixed(**{name: getattr(asked, name) for name in Study.__dataclass_fields__})
     beside = Beside(res, threads)
     with tempfile.TemporaryDirectory() as folder:

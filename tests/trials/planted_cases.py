@@ -119,7 +119,7 @@ def run_trial(plant: Plant) -> dict:
         began, load = time.monotonic(), os.getloadavg()[0]
         command = [sys.executable, "-P", "-m", "xbench", "check", "planted.toml", "--against", "HEAD~1"]
         done = subprocess.run(
-            [*command, "--json", "check.json"], cwd=clone, env=environment(clone), capture_output=True, text=True
+            [*command, "--json-file", "check.json"], cwd=clone, env=environment(clone), capture_output=True, text=True
         )
         seconds = time.monotonic() - began
         assert done.returncode in (0, 1), done.stderr
@@ -153,10 +153,10 @@ def measure_units() -> None:
     """Tries the block with so much work before it, until that makes a tenth."""
     import torch
 
-    from xbench.study.request import make_study
+    from xbench.study.request import StudyRequest, make_study
     from xbench.worker.subject import Subject
 
-    case = next(make_study(["xfa"], [128], level=["block"], size="xxs", threads=[1]).cases())
+    case = next(make_study(StudyRequest(["xfa"], [128], level=["block"], size="xxs", threads=[1])).cases())
     step = Subject(case, []).step()
     exec(f"def work(units):\n{EXTRA_WORK.format(units='units', work=WORK)}", {"torch": torch}, names := {})
 

@@ -12,7 +12,7 @@ import torch
 from xbench.data.photos import load_photos, photo_paths
 from xbench.errors import UserError
 from xbench.metrics import timing
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 from xbench.worker.requests import Worker, answer, serve
 from xbench.worker.subject import Subject
 
@@ -21,7 +21,7 @@ PHOTOS = [str(path) for path in photo_paths()]
 
 @pytest.fixture
 def worker():
-    (case,) = make_study(["xfa"], ["32x64"], size="xxs", batch=[2], threads=[1]).cases()
+    (case,) = make_study(StudyRequest(["xfa"], ["32x64"], size="xxs", batch=[2], threads=[1])).cases()
     worker = Worker()
     worker.build(case.request(), PHOTOS)
     return worker

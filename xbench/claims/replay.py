@@ -23,7 +23,7 @@ from xbench.parsing.axes import whole
 from xbench.records.ledger import Ledger, read_records
 from xbench.records.record import Record
 from xbench.runner.runner import Runner
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import CLAIM_LAUNCHES, Study
 from xbench.training.request import cuda_is_here
 
@@ -143,11 +143,11 @@ def _study(trials: Sequence[AnyTrial], quick: bool) -> Study:
     if any(isinstance(trial, RankCorrelationTrial) for trial in trials):
         arms |= dict.fromkeys(built_in())
     alone = place.level == "op"
-    return make_study(
+    request = StudyRequest(
         [arm for arm in arms if arm_kind(arm) == "attn"],
         [] if alone else sizes,
         tokens=[whole("tokens", size, 1, 2**24) for size in sizes] if alone else [],
-        baseline=[arm for arm in arms if arm_kind(arm) == "baseline"],
+        model=[arm for arm in arms if arm_kind(arm) == "baseline"],
         level=[place.level],
         direction=[place.direction],
         patch=[] if alone else [place.patch],
@@ -160,6 +160,7 @@ def _study(trials: Sequence[AnyTrial], quick: bool) -> Study:
         question="What claims say, measured.",
         name="claims",
     )
+    return make_study(request)
 
 
 def missing(replayed: Iterable[Replayed]) -> list[AnyTrial]:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from xbench.cli.app import EXIT_CHECK_FAILED, EXIT_NOTHING_MEASURED, Force, Many, app, output, progress, put
+from xbench.cli.app import EXIT_CHECK_FAILED, EXIT_NOTHING_MEASURED, app
+from xbench.cli.options import Force, Json, Many
+from xbench.cli.streams import output, progress, put
 from xbench.files.writing import check_target, write_file
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def list_attentions() -> None:
 )
 def verify(
     names: Annotated[Many, typer.Argument(help="Attentions, as in compare --attn. Default: all there are.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON lines, nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Proves that an attention is one: shapes, gradients, saving, compiling, and that its stated cost is true.
 

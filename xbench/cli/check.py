@@ -9,22 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from xbench.cli.app import (
-    EXIT_CHECK_FAILED,
-    EXIT_NOTHING_MEASURED,
-    Budget,
-    Force,
-    Many,
-    ManyValues,
-    MemoryLimit,
-    TimeLimit,
-    app,
-    given_file,
-    limits,
-    output,
-    progress,
-)
+from xbench.cli.app import EXIT_CHECK_FAILED, EXIT_NOTHING_MEASURED, app
+from xbench.cli.arguments import ManyValues
+from xbench.cli.given import given_file
 from xbench.cli.main import InterruptedRunError
+from xbench.cli.options import COMPARED, OUTPUT, Force, Json, Limits, Many, WorkerLimits, option, spread
+from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
 from xbench.errors import UserError, unknown_name
 from xbench.files.writing import check_targets, write_file
@@ -46,27 +36,42 @@ app.add_typer(baseline_app, name="baseline")
     epilog="Exit code: 0 nothing fails (PASS or INCONCLUSIVE) · 1 something fails · 2 bad input · 4 nothing measured · "
     "128 + n ended by signal n.",
 )
+@spread
 def check(
     study_file: Annotated[
         Path | None, typer.Argument(help=f"With --against: the study to measure. Default: {DEFAULT_STUDY}.")
     ] = None,
-    against: Annotated[str | None, typer.Option(help="A commit, branch or tag: is this code worse than that?")] = None,
+    against: Annotated[
+        str | None,
+        option(
+            COMPARED,
+            "A commit, branch or tag: is this code worse than that? Required: this or --baseline.",
+            takes="COMMIT",
+        ),
+    ] = None,
     baseline: Annotated[
-        Path | None, typer.Option(help="A folder of committed figures, as in results/baselines: did any change?")
+        Path | None,
+        option(COMPARED, "A folder of committed figures, as in results/baselines: did any change?", takes="FOLDER"),
     ] = None,
     python_against: Annotated[
         str | None,
-        typer.Option(help="With --against: the Python of that side, where it is to have other libraries."),
+        option(
+            COMPARED, "With --against: the Python of that side, where it is to have other libraries.", takes="PYTHON"
+        ),
     ] = None,
-    effect: Annotated[float, typer.Option(help="The slow-down in percent that is allowed.")] = EFFECT,
-    intended: Annotated[Many, typer.Option(help="Metrics that are meant to change.")] = None,
-    budget: Budget = None,
-    memory_limit: MemoryLimit = None,
-    time_limit: TimeLimit = 600.0,
-    out: Annotated[Path | None, typer.Option(help="Folder of the records. Default: new, in results/runs.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Also write the findings here, for a summary.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Also write the findings here, as JUnit XML.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the findings here, as JSON.")] = None,
+    effect: Annotated[float, option(COMPARED, "The slow-down in percent that is allowed.", takes="PERCENT")] = EFFECT,
+    intended: Annotated[Many, option(COMPARED, "Metrics that are meant to change.", takes="METRIC…")] = None,
+    *,
+    limits: Limits,
+    out: Annotated[
+        Path | None, option(OUTPUT, "Folder of the records. Default: new, in results/runs.", takes="FOLDER")
+    ] = None,
+    markdown: Annotated[
+        Path | None, option(OUTPUT, "Also write the findings here, for a summary.", takes="FILE")
+    ] = None,
+    junit: Annotated[Path | None, option(OUTPUT, "Also write the findings here, as JUnit XML.", takes="FILE")] = None,
+    json_file: Annotated[Path | None, option(OUTPUT, "Also write the findings here, as JSON.", takes="FILE")] = None,
+    as_json: Json = False,
     trust: Trust = False,
     force: Force = False,
 ) -> None:
@@ -95,7 +100,7 @@ def check(
     if not 0 < effect <= PERCENT:
         raise UserError(f"--effect is in percent, above 0 and at most 100, not {effect:g}.")
     check_targets((markdown, junit, json_file), force=force)
-    bounds = limits(budget, memory_limit, time_limit)
+    bounds = limits.checked()
     named = given_file(study_file) if study_file else None
     study = _baseline_study(baseline) if baseline is not None else named or _default_study()
     _allow(study, trust)
@@ -109,7 +114,7 @@ def check(
 
             assert against is not None
             found = check_against(study, against, session, python=python_against, intended=intended or ())
-    _report(found, markdown, junit, json_file)
+    _report(found, as_json, markdown, junit, json_file)
     if not found.measured:
         raise typer.Exit(EXIT_NOTHING_MEASURED)
     if found.verdict == "FAIL":
@@ -119,9 +124,9 @@ def check(
 def _allow(study: Path, trusted: bool) -> None:
     """See ``trust.allow``. A file that is not there is spoken of by what reads it for its figures."""
     if study.exists():
-        from xbench.study.files import read_asked
+        from xbench.study.files import read_request
 
-        allow(read_asked(study).get("attn", []), study, trusted)
+        allow(read_request(study).attn, study, trusted)
 
 
 def _baseline_study(folder: Path) -> Path:
@@ -154,25 +159,30 @@ def _session(out: Path | None, effect: float, bounds: "RunLimits") -> "Iterator[
         raise InterruptedRunError("Interrupted. What was finished is kept.") from None
 
 
-def _report(found: "CheckResult", markdown: Path | None, junit: Path | None, json_file: Path | None) -> None:
+def _report(
+    found: "CheckResult", as_json: bool, markdown: Path | None, junit: Path | None, json_file: Path | None
+) -> None:
     from xbench.report.check import markdown_check, show_check
     from xbench.report.check_files import json_check, junit_check
 
-    console = output()
-    show_check(found, console)
-    console.print(Text(f"Records: {found.folder}"), soft_wrap=True)
+    if as_json:
+        put(json_check(found).rstrip())
+    else:
+        show_check(found, output())
+        output().print(Text(f"Records: {found.folder}"), soft_wrap=True)
     for path, write in ((markdown, markdown_check), (junit, junit_check), (json_file, json_check)):
         if path is not None:
             write_file(path, write(found))
 
 
 @baseline_app.command(epilog="Exit code: 0 written, or nothing to change · 2 bad input, or not agreed to.")
+@spread
 def update(
     folder: Annotated[Path, typer.Argument(help="Folder of the baseline, such as results/baselines/ci.")],
     study: Annotated[Path | None, typer.Option(help="What to measure from now on. Default: as before.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
-    memory_limit: MemoryLimit = None,
-    time_limit: TimeLimit = 600.0,
+    *,
+    limits: WorkerLimits,
     trust: Trust = False,
 ) -> None:
     """Measures a baseline anew, shows what is different, and writes it once you agree. Example:
@@ -183,7 +193,7 @@ def update(
     from xbench.regression.baseline import renew
     from xbench.report.check import show_difference
 
-    bounds = limits(None, memory_limit, time_limit)
+    bounds = limits.checked()
     asked = given_file(study) if study else None
     _allow(asked or _baseline_study(folder), trust)
     with scratch() as place, _session(place, EFFECT, bounds) as session:

@@ -6,23 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xbench.cli.app import (
-    Force,
-    Many,
-    ManyValues,
-    MemoryLimit,
-    Quick,
-    TimeLimit,
-    app,
-    command_line,
-    given_file,
-    given_name,
-    output,
-    positive,
-    progress,
-    put,
-)
+from xbench.cli.app import app
+from xbench.cli.arguments import ManyValues, command_line
+from xbench.cli.given import given_file, given_name
 from xbench.cli.main import InterruptedRunError
+from xbench.cli.options import OUTPUT, Force, Json, Many, Quick, WorkerLimits, option, spread
+from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
 from xbench.files.writing import check_target, write_file
 
@@ -35,18 +24,21 @@ if TYPE_CHECKING:
 @app.command(
     cls=ManyValues, epilog="Exit code: 0 replayed, whatever came of it · 2 bad input · 128 + n ended by signal n."
 )
+@spread
 def claims(
     file: Annotated[Path, typer.Argument(help="Claims as a TOML file.")] = Path("studies/claims/xformer.toml"),
     source: Annotated[
         Many, typer.Option("--from", help="Runs to read: folders, or names in results/runs. Default: results/reports.")
     ] = None,
     run: Annotated[bool, typer.Option("--run", help="Measure what no run has; may take long.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder for what --run measures.")] = Path("results/runs/claims"),
+    *,
     quick: Quick = False,
-    memory_limit: MemoryLimit = None,
-    time_limit: TimeLimit = 600.0,
-    markdown: Annotated[Path | None, typer.Option(help="Also write a page in Markdown.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, nothing else.")] = False,
+    limits: WorkerLimits,
+    out: Annotated[Path, option(OUTPUT, "Folder for what --run measures.", takes="FOLDER")] = Path(
+        "results/runs/claims"
+    ),
+    markdown: Annotated[Path | None, option(OUTPUT, "Also write a page in Markdown.", takes="FILE")] = None,
+    as_json: Json = False,
     trust: Trust = False,
     force: Force = False,
 ) -> None:
@@ -59,12 +51,8 @@ def claims(
     from xbench.claims.claim import load_claims
     from xbench.claims.replay import missing, on_paper, read_evidence, replay, studies_for
     from xbench.report.claims import claims_json, claims_page, show_claims
-    from xbench.runner.progress import RunLimits
 
-    limits = RunLimits(
-        memory_bytes=None if memory_limit is None else int(positive("--memory-limit", memory_limit) * 2**30),
-        turn_seconds=positive("--time-limit", time_limit),
-    )
+    allowed = limits.checked()
     if markdown is not None:
         check_target(markdown, force=force)
     said = load_claims(given_file(file))
@@ -74,7 +62,7 @@ def claims(
         sources += on_paper(said)
     replayed = replay(said, sources)
     if run:
-        sources = _measure(studies_for(missing(replayed), quick=quick), out, limits) + sources
+        sources = _measure(studies_for(missing(replayed), quick=quick), out, allowed) + sources
         replayed = replay(said, sources)
     if as_json:
         put(claims_json(replayed))

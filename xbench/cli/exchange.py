@@ -5,7 +5,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from xbench.cli.app import Force, ManyValues, app, given_file, given_name, progress
+from xbench.cli.app import app
+from xbench.cli.arguments import ManyValues
+from xbench.cli.given import given_file, given_name
+from xbench.cli.options import Force
+from xbench.cli.streams import progress
 from xbench.errors import UserError
 from xbench.files.writing import check_targets, write_file
 

@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from xbench.cli.app import Force, Many, app, given_name, output
+from xbench.cli.app import app
+from xbench.cli.given import given_name
+from xbench.cli.options import Force, Many
+from xbench.cli.streams import output
 
 
 @app.command(epilog="Exit code: 0 shown, whatever changed · 2 no such run.")

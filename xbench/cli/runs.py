@@ -1,11 +1,14 @@
-"""Verbs about runs that are done: show, report."""
+"""Verbs about runs that are done: show, remake, report."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from xbench.cli.app import Force, Many, app, given_name, output
+from xbench.cli.app import app
+from xbench.cli.given import given_name
+from xbench.cli.options import Force, Many
+from xbench.cli.streams import output
 
 
 @app.command(epilog="Exit code: 0 shown · 2 no such run.")
@@ -28,6 +31,26 @@ def show(
             show_results(results, run_folder(name), console)
         else:
             console.print(foreign_table(results.records))
+
+
+@app.command(epilog="Exit code: 0 written · 2 no such run, or its folder cannot be written.")
+def remake(
+    runs: Annotated[list[str], typer.Argument(help="Folders of runs, or their names in results/runs.")],
+    force: Force = False,
+) -> None:
+    """Makes report.md and the plots of runs again from their records, which stay as they are; measures nothing.
+
+    The figures are the same; words, tables and plots are those of this version of xbench. Example:
+
+        xbench remake results/reports/resolution
+    """
+    from xbench.analysis.runs import run_folder
+    from xbench.report.folder import REPORT, remake_report
+
+    folders = {run: run_folder(run) for run in map(given_name, runs)}  # a bad name leaves every run as it was
+    for run, folder in folders.items():
+        plots = remake_report(run, force=force)
+        output().print(f"{folder / REPORT} and {len(plots)} plots", soft_wrap=True, highlight=False)
 
 
 @app.command(epilog="Exit code: 0 written · 2 no such run, or the page cannot be written.")

@@ -9,37 +9,59 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from xbench.cli.app import Json, Many, ManyValues, app, output, progress, put
+from xbench.cli.app import app
+from xbench.cli.arguments import ManyValues
 from xbench.cli.main import InterruptedRunError
+from xbench.cli.options import (
+    ACCURACY,
+    OUTPUT,
+    Device,
+    Epochs,
+    Json,
+    Recipe,
+    ThreadCount,
+    Unreadable,
+    Workers,
+    option,
+)
+from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
 
 if TYPE_CHECKING:
     from xbench.training.loop import Step
 
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Unreadable = typer.Option(help="Images that cannot be read: stop (name them and end) or skip (leave them out).")
-Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: the physical cores.")]
+TRAINED, EVALUATED = "What is trained", "What is evaluated"
 
 
 @app.command(
     cls=ManyValues, epilog="Exit code: 0 trained · 1 the loss is not finite · 2 bad input · 128 + n ended by signal n."
 )
 def train(
-    attn: Annotated[str | None, typer.Option(help="Attention in the XFormer skeleton, as in compare --attn.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="A whole timm model instead.")] = None,
-    data: Annotated[str, typer.Option(help="digits, canvas, or a set on disk: folder:/data/imagenet.")] = "digits",
-    res: Annotated[str, typer.Option(help="Image size in pixels: 64, or 64x128 for height x width.")] = "64",
-    patch: Annotated[int, typer.Option(help="Patch size of the XF blocks.")] = 2,
-    size: Annotated[str, typer.Option(help="XFormer's size: s, xs or xxs.")] = "s",
-    epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
-    recipe: Annotated[Many, typer.Option(help="Settings of the recipe to change: lr=0.001 batch=128 ema=0.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides weights and pixels.")] = 0,
+    attn: Annotated[
+        str | None,
+        option(
+            TRAINED, "Attention in the XFormer skeleton, as in compare --attn. Required: this or --model.", takes="NAME"
+        ),
+    ] = None,
+    model: Annotated[str | None, option(TRAINED, "A whole timm model instead: mobilevit_s, …", takes="NAME")] = None,
+    res: Annotated[
+        str, option(TRAINED, "Image size in pixels: 64, or 64x128 for height x width.", takes="PIXELS")
+    ] = "64",
+    patch: Annotated[int, option(TRAINED, "Patch size of the XF blocks.", takes="SIDE")] = 2,
+    size: Annotated[str, option(TRAINED, "XFormer's size: s, xs or xxs.", takes="SIZE")] = "s",
+    data: Annotated[
+        str, option(ACCURACY, "digits, canvas, or a set on disk: folder:/data/imagenet.", takes="DATA")
+    ] = "digits",
+    epochs: Epochs = None,
+    recipe: Recipe = None,
+    seed: Annotated[int, option(ACCURACY, "Decides weights and pixels.", takes="N")] = 0,
+    workers: Workers = 0,
+    unreadable: Unreadable = "stop",
     device: Device = "cpu",
-    threads: Threads = None,
-    workers: Annotated[int, typer.Option(help="Processes that load images, of a data set on disk.")] = 0,
-    unreadable: Annotated[str, Unreadable] = "stop",
+    threads: ThreadCount = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder; a run killed there goes on. Default: in results/runs.")
+        Path | None,
+        option(OUTPUT, "Folder; a run killed there goes on. Default: new, in results/runs.", takes="FOLDER"),
     ] = None,
 ) -> None:
     """Trains one model by the recipe that compare uses, and tests it. On several processes or machines by torchrun.
@@ -54,7 +76,7 @@ def train(
     from xbench.training.request import make_job
 
     job = make_job(
-        attn, baseline, data, res, patch, size, epochs, recipe or [], seed, device, threads, workers, unreadable
+        attn, model, data, res, patch, size, epochs, recipe or [], seed, device, threads, workers, unreadable
     )
     from xbench.processes.child import keep_heap
     from xbench.training.loop import DivergedError
@@ -85,13 +107,22 @@ def train(
 @app.command(epilog="Exit code: 0 evaluated · 2 bad input.")
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Where train left its weights.")],
-    data: Annotated[str | None, typer.Option(help="Other data than it was trained on.")] = None,
-    res: Annotated[str | None, typer.Option(help="Another image size in pixels: 512, or 512x1024.")] = None,
-    patch: Annotated[int | None, typer.Option(help="Another patch size.")] = None,
-    split: Annotated[str, typer.Option(help="val or test.")] = "test",
+    data: Annotated[str | None, option(EVALUATED, "Other data than it was trained on.", takes="DATA")] = None,
+    res: Annotated[
+        str | None, option(EVALUATED, "Another image size in pixels: 512, or 512x1024.", takes="PIXELS")
+    ] = None,
+    patch: Annotated[int | None, option(EVALUATED, "Another patch size.", takes="SIDE")] = None,
+    split: Annotated[str, option(EVALUATED, "val or test.", takes="SPLIT")] = "test",
+    unreadable: Annotated[
+        str | None,
+        option(
+            EVALUATED,
+            "Images that cannot be read: stop or skip, as in train. Default: as it was trained.",
+            takes="WHAT",
+        ),
+    ] = None,
     device: Device = "cpu",
-    threads: Threads = None,
-    unreadable: Annotated[str | None, Unreadable] = None,
+    threads: ThreadCount = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:

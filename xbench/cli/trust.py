@@ -15,7 +15,7 @@ from rich.text import Text
 from xbench.attention.loading import whose
 from xbench.attention.registry import catalogue, facts_of
 from xbench.attention.spec import split_spec
-from xbench.cli.app import progress
+from xbench.cli.streams import progress
 from xbench.errors import UserError
 
 Trust = Annotated[

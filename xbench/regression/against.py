@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from xbench.analysis.results import Cell, Results
 from xbench.attention.loading import is_file
@@ -23,8 +22,8 @@ from xbench.regression.times import Timed, judge_times, void
 from xbench.regression.verdicts import CellKey, CellVerdict, CheckResult, accept, judge
 from xbench.regression.worktree import Code, checked_out
 from xbench.study.case import Arm
-from xbench.study.files import load_study, read_asked
-from xbench.study.request import make_study
+from xbench.study.files import load_study, read_request
+from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import Study
 
 HINT = "A change that is meant is accepted by --intended and the metric's name."
@@ -106,17 +105,16 @@ def times(results: Results, arm: str, effect: float) -> dict[CellKey, Timed]:
 def vanished(study: Study, file: Path) -> list[CellVerdict]:
     """What the commit's study, whose file this is, measures and this one does not; nothing where the file is new."""
     here = {place for arm in study.arms for place in asked_places(study, arm.label)}
-    there = _places_there(read_asked(file)) if file.is_file() else []
+    there = _places_there(read_request(file)) if file.is_file() else []
     reason = "vanished: the study measured it before, and does not any more"
     return [CellVerdict(place, "FAIL", reason) for place in there if place not in here]
 
 
-def _places_there(asked: dict[str, Any]) -> Iterator[CellKey]:
+def _places_there(request: StudyRequest) -> Iterator[CellKey]:
     """Of a study some of whose attentions may not exist here: another one tells what their places are."""
     stand_in = next(iter(built_in()))
-    others = {key: value for key, value in asked.items() if key not in ("attn", "against", "baseline")}
-    study = gated(make_study([stand_in], **others))
-    for name in [*asked.get("attn", []), *asked.get("baseline", [])]:
+    study = gated(make_study(replace(request, attn=(stand_in,), model=(), reference=None)))
+    for name in [*request.attn, *request.model]:
         for arm in study.arms:
             for place in asked_places(study, arm.label):
                 yield replace(place, arm=arm.label.replace(stand_in, _canonical(name), 1))

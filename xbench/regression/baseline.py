@@ -8,9 +8,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import tomli_w
 
 from xbench.analysis.results import Results
 from xbench.analysis.runs import newest
@@ -27,8 +24,8 @@ from xbench.regression.slowdown import unpaired
 from xbench.regression.times import Timed, judge_times, void
 from xbench.regression.verdicts import CellKey, CellVerdict, CheckResult, accept, judge
 from xbench.signals import held
-from xbench.study.files import read_asked
-from xbench.study.request import make_study
+from xbench.study.files import read_request, study_text
+from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import Study
 
 STUDY = "study.toml"
@@ -77,14 +74,14 @@ def read_baseline(folder: Path) -> Results:
 
 def _study_of(folder: Path) -> Study | None:
     """The folder's study without attentions that exist no more, which have vanished; None where nothing is left."""
-    asked = read_asked(folder / STUDY)
-    known = [name for name in asked.get("attn", []) if _exists(name)]
-    if not known and not asked.get("baseline"):
+    request = read_request(folder / STUDY)
+    known = [name for name in request.attn if _exists(name)]
+    if not known and not request.model:
         return None
-    if len(known) < len(asked.get("attn", [])):
-        asked = {key: value for key, value in asked.items() if key != "against"} | {"attn": known}
+    if len(known) < len(request.attn):
+        request = replace(request, attn=known, reference=None)
     try:
-        return gated(make_study(**asked))
+        return gated(make_study(request))
     except UserError as error:
         raise UserError(f"{folder / STUDY}: {error}") from error
 
@@ -146,7 +143,7 @@ class Renewal:
     """
 
     folder: Path
-    asked: dict[str, Any]
+    request: StudyRequest
     records: list[Record]
     findings: list[CellVerdict]
 
@@ -159,7 +156,7 @@ class Renewal:
         lines = "".join(json.dumps(asdict(record), allow_nan=False) + "\n" for record in self.records)
         with held():
             # The records last: a study without the records that belong to it says so, and not the other way round.
-            write_file(self.folder / STUDY, tomli_w.dumps(self.asked))
+            write_file(self.folder / STUDY, study_text(self.request))
             write_file(self.folder / LEDGER, lines)
 
 
@@ -186,8 +183,8 @@ def renew(folder: Path, study_file: Path | None, session: Session) -> Renewal:
     check_place(folder)
     there = study_file is None or (folder / STUDY).exists()
     before = read_baseline(folder) if there else Results([])
-    asked = read_asked(study_file or folder / STUDY)
-    study = gated(make_study(**asked))
+    request = read_request(study_file or folder / STUDY)
+    study = gated(make_study(request))
     results = session.measure(study)
     records = [record for record in results.records if record.case]
     if not any(record.samples for record in records):
@@ -197,4 +194,4 @@ def renew(folder: Path, study_file: Path | None, session: Session) -> Renewal:
         reason = time.void or "a time"
         findings.append(CellVerdict(place, "INCONCLUSIVE", reason, time.before, time.now, time.slowdown.times))
     # Defaults that depend on the machine are written down, so that another one measures the same.
-    return Renewal(folder, {**asked, "threads": list(study.threads)}, records, findings)
+    return Renewal(folder, replace(request, threads=study.threads), records, findings)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xbench.analysis.results import Results
 from xbench.analysis.runs import question_of, read_run, run_folder
+from xbench.errors import UserError
 from xbench.files.writing import check_target, write_file
 from xbench.report.markdown import markdown_report
 from xbench.report.plots.catalogue import save_plots
@@ -29,19 +30,23 @@ def write_report(results: Results, question: str, command: str, plots: Sequence[
     return saved
 
 
-def remake_report(run: str | Path, question: str = "", plots: Sequence[str] = ()) -> list[Path]:
+def remake_report(run: str | Path, question: str = "", plots: Sequence[str] = (), *, force: bool = False) -> list[Path]:
     """Writes report.md and plots of a run again, from its records; see ``write_report``.
 
     Args:
         run: as for ``analysis.runs.run_folder``.
         question: the one that it recorded, where none is given; else the one of its report, or the name of its study.
         plots: those that lie in its folder, where none are named; else all that its records allow.
+        force: replaces also a report.md of somebody else.
 
     Raises:
-        UserError: there is no such run, or its folder cannot be written, or holds a report.md of somebody else.
+        UserError: there is no such run, or none that a report is made of; its folder cannot be written, or holds a
+            report.md of somebody else.
     """
     folder, results = run_folder(run), read_run(run)
-    check_target(folder / REPORT)
+    if not results.arms:
+        raise UserError(f"{run} holds times of another suite, of which no report is made; xbench show lists them.")
+    check_target(folder / REPORT, force=force)
     question = question or question_of(run, results)
     command = (results.overhead or {}).get("command", "")
     drawn = [name for name in PLOTS if (folder / "plots" / f"{name}.png").exists()]

@@ -1,21 +1,18 @@
-"""A study as a TOML file. Its keys are the arguments of ``study.request.make_study``; nothing else is allowed in it."""
+"""A study as a TOML file. Its keys are the fields of a ``StudyRequest``; nothing else is allowed in it."""
 
-import inspect
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from xbench.errors import UserError, unknown_name
+from xbench.errors import UserError
 from xbench.files.reading import read_toml
 from xbench.files.writing import check_target, write_file
-from xbench.study.request import make_study
+from xbench.study.request import NUMBERS, StudyRequest, current_names, make_study
 from xbench.study.study import Study
 
-ARGUMENTS = inspect.signature(make_study).parameters
-LISTS = tuple(name for name, argument in ARGUMENTS.items() if argument.default == ())
-
-NUMBERS = ("res", "tokens", "patch", "batch", "threads")
+LISTS = tuple(field.name for field in fields(StudyRequest) if field.default == ())
 WHOLE = ("epochs", "seeds", "workers")
 
 
@@ -26,25 +23,23 @@ def load_study(path: Path, *, quick: bool = False) -> Study:
         UserError: the file cannot be read or is not TOML, a key is unknown, missing or of the wrong type, or the study
             itself is bad (see ``make_study``).
     """
-    values = read_asked(path)
+    request = read_request(path)
     try:
-        return make_study(**{**values, "quick": quick or values.get("quick", False)})
+        return make_study(replace(request, quick=quick or request.quick))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def read_asked(path: Path) -> dict[str, Any]:
-    """The arguments of ``make_study`` that the file holds, each of the right type, and the study's name.
+def read_request(path: Path) -> StudyRequest:
+    """What the file asks for, each value of the right type. Keys may have their former names; see ``current_names``.
 
     Raises:
         UserError: as ``load_study``, but for what makes the study itself bad.
     """
-    values = read_toml(path, "the study")
+    values = current_names(read_toml(path, "the study"), f"key in {path}:")
     for key, value in values.items():
-        if key not in ARGUMENTS:
-            raise unknown_name(f"key in {path}:", key, ARGUMENTS)
         _check_type(path, key, value)
-    return {"name": path.stem, **values}
+    return StudyRequest(**{"name": path.stem, **values})
 
 
 def _check_type(path: Path, key: str, value: Any) -> None:
@@ -57,16 +52,21 @@ def _check_type(path: Path, key: str, value: Any) -> None:
             raise UserError(f"{path}: {key} cannot hold {item!r}.")
 
 
-def save_study(asked: dict[str, Any], path: Path) -> None:
-    """Writes down what was asked for, so that ``load_study`` gives the same study. What was left to defaults stays out.
+def save_study(request: StudyRequest, path: Path) -> None:
+    """Writes down what was asked for, so that ``load_study`` gives the same study.
 
     Raises:
         UserError: the file is there already, or cannot be written.
     """
     check_new(path)
-    question = {"question": ARGUMENTS["question"].default}
-    kept = {key: _plain(value) for key, value in asked.items() if value and value != ARGUMENTS[key].default}
-    write_file(path, tomli_w.dumps({**question, **kept}))
+    write_file(path, study_text(request))
+
+
+def study_text(request: StudyRequest) -> str:
+    """The request as TOML: its question, and whatever else was not left to its default."""
+    asked = {field.name: getattr(request, field.name) for field in fields(request)}
+    kept = {field.name: asked[field.name] for field in fields(request) if asked[field.name] != field.default}
+    return tomli_w.dumps({"question": request.question, **kept})
 
 
 def check_new(path: Path) -> None:
@@ -78,10 +78,3 @@ def check_new(path: Path) -> None:
     check_target(path, force=True)
     if path.exists():
         raise UserError(f"{path} is there already; name another file, or remove it.")
-
-
-def _plain(value: Any) -> Any:
-    """Numbers as numbers, so that the file reads as one would write it."""
-    if isinstance(value, list):
-        return [int(item) if isinstance(item, str) and item.isdigit() else item for item in value]
-    return value

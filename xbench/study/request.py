@@ -1,6 +1,7 @@
 """What a user asks for, checked and made a Study."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, fields
 from itertools import product
 from typing import Any
 
@@ -30,142 +31,218 @@ from xbench.parsing.axes import (
 from xbench.processes.policy import POLICIES, TUNED
 from xbench.study.case import Arm
 from xbench.study.study import PLOTS, Study
-from xbench.training.request import _recipe, check_cuda
+from xbench.training.request import check_cuda, recipe_of
 
 TOKENS = (64, 256, 1024, 4096, 16384, 65536)
 NOT_BY_DEFAULT = ("predicted_memory", "max_batch", "top1")
 DATA = "digits"
 MAX_SEEDS = 1000
 
+QUESTION = "If only the attention changes, what happens to cost, speed and memory?"
 
-def make_study(
-    attn: Sequence[str] = (),
-    res: Sequence[str | int | tuple[int, int]] = (),
-    *,
-    tokens: Sequence[str | int] = (),
-    baseline: Sequence[str] = (),
-    against: str | None = None,
-    level: Sequence[str] = (),
-    direction: Sequence[str] = (),
-    mode: Sequence[str] = (),
-    policy: Sequence[str] = (),
-    patch: Sequence[str | int] = (),
-    size: str = "s",
-    batch: Sequence[str | int] = (),
-    dtype: Sequence[str] = (),
-    device: str = "cpu",
-    threads: Sequence[str | int] = (),
-    metrics: Sequence[str] = (),
-    plots: Sequence[str] = (),
-    quick: bool = False,
-    images: str | None = None,
-    data: str | None = None,
-    epochs: int | None = None,
-    seeds: int = 3,
-    recipe: Sequence[str] = (),
-    workers: int = 0,
-    unreadable: str = STOP,
-    question: str = "If only the attention changes, what happens to cost, speed and memory?",
-    name: str = "compare",
-) -> Study:
-    """Checks what the user asked for and makes the Study. What is left empty gets its default, and a lone value stands
-    for a list of one.
+# What fields of a request were called before: in study files, also those of older commits, and in Python.
+FORMER_NAMES = {"baseline": "model", "against": "reference"}
+NUMBERS = ("res", "tokens", "patch", "batch", "threads")  # fields whose values are numbers, or sizes in pixels
+
+
+@dataclass(frozen=True)
+class StudyRequest:
+    """What a user asks for, as it was written: the command line, a TOML file and Python make the same request of it.
+
+    ``model`` are whole timm models, ``reference`` is the label of the arm that ratios refer to. What is left empty gets
+    its default from ``make_study``. A lone value stands for several, "64" is the number, and (512, 1024) is "512x1024",
+    so that requests for the same are equal.
+    """
+
+    attn: Sequence[str] = ()
+    res: Sequence[str | int | tuple[int, int]] = ()
+    _: KW_ONLY
+    tokens: Sequence[str | int] = ()
+    model: Sequence[str] = ()
+    reference: str | None = None
+    level: Sequence[str] = ()
+    direction: Sequence[str] = ()
+    mode: Sequence[str] = ()
+    policy: Sequence[str] = ()
+    patch: Sequence[str | int] = ()
+    size: str = "s"
+    batch: Sequence[str | int] = ()
+    dtype: Sequence[str] = ()
+    device: str = "cpu"
+    threads: Sequence[str | int] = ()
+    metrics: Sequence[str] = ()
+    plots: Sequence[str] = ()
+    quick: bool = False
+    images: str | None = None
+    data: str | None = None
+    epochs: int | None = None
+    seeds: int = 3
+    recipe: Sequence[str] = ()
+    workers: int = 0
+    unreadable: str = STOP
+    question: str = QUESTION
+    name: str = "compare"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.default == ():
+                given = getattr(self, field.name)
+                values = () if given is None else listed(given)
+                plain = map(_plain, values) if field.name in NUMBERS else values
+                object.__setattr__(self, field.name, tuple(plain))
+
+
+def _plain(value: Any) -> Any:
+    """A number as one, and (height, width) as it is typed; what is neither is refused later, in words."""
+    if isinstance(value, tuple | list):
+        return "x".join(map(str, value))
+    short = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10
+    return int(value) if short else value
+
+
+def current_names(values: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Values by name of their field of a ``StudyRequest``. This alone knows what fields were called before: "baseline"
+    is ``model``, "against" is ``reference``.
+
+    Args:
+        kind: what the names are called in an error: "argument of compare".
+
+    Raises:
+        UserError: a name that no field has, or a field by both its names.
+    """
+    known = [field.name for field in fields(StudyRequest)]
+    renamed: dict[str, Any] = {}
+    for name, value in values.items():
+        current = FORMER_NAMES.get(name, name)
+        if current not in known:
+            raise unknown_name(kind, name, known)
+        if current in renamed:
+            raise UserError(f"{kind} '{current}' is there twice: '{name}' is what it was called before.")
+        renamed[current] = value
+    return renamed
+
+
+def make_study(request: StudyRequest) -> Study:
+    """Checks what the user asked for and makes the Study.
 
     Raises:
         UserError: a name that does not exist, a number out of range, or nothing of it possible.
     """
-    attn, baseline, dtype, metrics, plots, recipe = map(listed, (attn, baseline, dtype, metrics, plots, recipe))
-    metrics = [ALIASES.get(name, name) for name in metrics]
-    level, direction, mode, policy = map(listed, (level, direction, mode, policy))
-    res, tokens, patch, batch, threads = map(listed, (res, tokens, patch, batch, threads))
-    named: list[tuple[str, Sequence[str], Any]] = [
-        ("dtype", dtype, DTYPES),
-        ("metric", metrics, [*METRICS, *ALIASES]),
-        ("plot", plots, PLOTS),
-        ("level", level, LEVELS),
-        ("direction", direction, DIRECTIONS),
-        ("mode", mode, MODES),
-        ("policy", policy, POLICIES),
-        ("device", [device], DEVICES),
-        ("size", [size], SIZES),
-        ("unreadable", [unreadable], UNREADABLE),
-    ]
-    for what, names, allowed in named:
-        for chosen in names:
-            one_of(what, chosen, allowed)
-    _check_name(name)
-    arms = _arms(attn, baseline, unique(mode) or ("eager",), unique(policy) or (TUNED,))
-    if not arms:
-        raise UserError("nothing to compare: name at least one attention (--attn) or timm model (--baseline).")
-    labels = [arm.label for arm in arms]
-    if against is not None and against not in labels:
-        raise unknown_name("arm to compare against", against, labels)
-    check_cuda(device)
-    if device != "cuda" and "device_time" in metrics:
-        raise UserError("metric 'device_time' is taken by CUDA's clocks; it needs --device cuda.")
-    data_used = str(parse_data(DATA if data is None else data))
-    recipe_used = _recipe(data_used, epochs, recipe)
-    levels, directions = unique(level) or ("model",), unique(direction) or ("inference",)
+    _check_names(request)
+    arms = _arms(request)
+    check_cuda(request.device)
+    levels, directions = unique(request.level) or ("model",), unique(request.direction) or ("inference",)
+    data = str(parse_data(DATA if request.data is None else request.data))
+    tokens = unique(whole("tokens", value, 1, MAX_TOKENS) for value in request.tokens)
     study = Study(
-        question=question,
+        question=request.question,
         arms=arms,
-        against=against or labels[0],
-        res=unique(parse_img_size(value) for value in res),
-        tokens=unique(whole("tokens", value, 1, MAX_TOKENS) for value in tokens) or (TOKENS if "op" in levels else ()),
+        against=_reference(request, arms),
+        res=unique(parse_img_size(value) for value in request.res),
+        tokens=tokens or (TOKENS if "op" in levels else ()),
         level=levels,
         direction=directions,
-        patch=unique(whole("patch size", value, 1, MAX_IMG_SIZE) for value in patch) or (2,),
-        size=size,
-        batch=unique(whole("batch", value, 1, 65536) for value in batch) or ((8,) if device == "cuda" else (1,)),
-        dtype=unique(dtype) or ("fp32",),
-        device=device,
-        threads=unique(whole("threads", value, 1, usable_cpus()) for value in threads) or (physical_cores(),),
-        metrics=_metrics(metrics, device, levels, directions),
-        plots=unique(plots) or PLOTS,
-        quick=quick,
-        images=images,
-        data=data_used,
-        recipe=recipe_used,
-        seeds=whole("seeds", seeds, 1, MAX_SEEDS),
-        workers=whole("workers", workers, 0, 256),
-        unreadable=unreadable,
-        name=name,
+        patch=unique(whole("patch size", value, 1, MAX_IMG_SIZE) for value in request.patch) or (2,),
+        size=request.size,
+        batch=unique(whole("batch", value, 1, 65536) for value in request.batch) or _usual_batch(request.device),
+        dtype=unique(request.dtype) or ("fp32",),
+        device=request.device,
+        threads=unique(whole("threads", n, 1, usable_cpus()) for n in request.threads) or (physical_cores(),),
+        metrics=_metrics(request, levels, directions),
+        plots=unique(request.plots) or PLOTS,
+        quick=request.quick,
+        images=request.images,
+        data=data,
+        recipe=recipe_of(data, request.epochs, request.recipe),
+        seeds=whole("seeds", request.seeds, 1, MAX_SEEDS),
+        workers=whole("workers", request.workers, 0, 256),
+        unreadable=request.unreadable,
+        name=request.name,
     )
-    asked = [
-        name for name, value in (("data", data), ("epochs", epochs), ("recipe", recipe or None)) if value is not None
-    ]
-    asked += ["unreadable"] if unreadable != STOP else []
-    if asked and not study.trains:
-        raise UserError(f"{' and '.join(asked)} decide accuracy only; ask for it: --metrics top1 …")
-    if study.tokens and "op" not in levels:
-        raise UserError("a number of tokens is for one attention alone; it needs --level op.")
-    if levels == ("op",) and (res or patch):
-        raise UserError(
-            "an attention alone has tokens, neither a resolution nor patches: --tokens, or another --level."
-        )
-    if levels != ("op",):
-        if not study.res:
-            raise UserError("no resolution: name at least one (--res 1024, or --res 512x1024 for height x width).")
-        _something_is_possible(study)
-    photos = photo_paths(images)
-    if images is not None:
+    _check_accuracy(request, study)
+    _check_extent(request, study)
+    photos = photo_paths(request.images)
+    if request.images is not None:
         check_photos(photos[: max(study.batch)])
     return study
 
 
-def _metrics(asked: Sequence[str], device: str, levels: Sequence[str], directions: Sequence[str]) -> tuple[str, ...]:
+def _check_names(request: StudyRequest) -> None:
+    """Whether all that is chosen from a list is in it, and the study's name can become part of a folder's."""
+    choices: list[tuple[str, Sequence[str], Iterable[str]]] = [
+        ("dtype", request.dtype, DTYPES),
+        ("metric", request.metrics, [*METRICS, *ALIASES]),
+        ("plot", request.plots, PLOTS),
+        ("level", request.level, LEVELS),
+        ("direction", request.direction, DIRECTIONS),
+        ("mode", request.mode, MODES),
+        ("policy", request.policy, POLICIES),
+        ("device", [request.device], DEVICES),
+        ("size", [request.size], SIZES),
+        ("unreadable", [request.unreadable], UNREADABLE),
+    ]
+    for what, names, allowed in choices:
+        for chosen in names:
+            one_of(what, chosen, allowed)
+    check_readable("name", request.name)
+    if not request.name or "/" in request.name or request.name.startswith("."):
+        raise UserError(f"name '{request.name}' is to name a folder: no slash in it, and no dot before it.")
+
+
+def _reference(request: StudyRequest, arms: Sequence[Arm]) -> str:
+    """The label of the arm that ratios refer to: the first, unless another is named."""
+    labels = [arm.label for arm in arms]
+    if request.reference is not None and request.reference not in labels:
+        raise unknown_name("arm to compare with", request.reference, labels)
+    return request.reference or labels[0]
+
+
+def _usual_batch(device: str) -> tuple[int, ...]:
+    return (8,) if device == "cuda" else (1,)
+
+
+def _check_accuracy(request: StudyRequest, study: Study) -> None:
+    """What decides accuracy alone is refused where accuracy is not asked for."""
+    given = {
+        "data": request.data is not None,
+        "epochs": request.epochs is not None,
+        "recipe": bool(request.recipe),
+        "unreadable": request.unreadable != STOP,
+    }
+    asked = [name for name, is_given in given.items() if is_given]
+    if asked and not study.trains:
+        raise UserError(f"{' and '.join(asked)} decide accuracy only; ask for it: --metrics top1 …")
+
+
+def _check_extent(request: StudyRequest, study: Study) -> None:
+    """Tokens are for an attention alone, pixels and patches for all else; and of these some point must be possible."""
+    if study.tokens and "op" not in study.level:
+        raise UserError("a number of tokens is for one attention alone; it needs --level op.")
+    if study.level == ("op",):
+        if request.res or request.patch:
+            raise UserError(
+                "an attention alone has tokens, neither a resolution nor patches: --tokens, or another --level."
+            )
+        return
+    if not study.res:
+        raise UserError("no resolution: name at least one (--res 1024, or --res 512x1024 for height x width).")
+    _something_is_possible(study)
+
+
+def _metrics(request: StudyRequest, levels: Sequence[str], directions: Sequence[str]) -> tuple[str, ...]:
     """What was asked for, or everything usual that has a meaning there."""
-    if asked:
-        for name in unique(asked):
-            metric = METRICS[name]
-            if not set(metric.directions) & set(directions):
-                raise UserError(f"metric '{name}' is taken in {' and '.join(metric.directions)} only (--direction).")
-            if not set(metric.levels) & set(levels):
-                raise UserError(f"metric '{name}' is taken at level {' and '.join(metric.levels)} only (--level).")
-        return unique(asked)
+    asked = unique(ALIASES.get(name, name) for name in request.metrics)
+    if request.device != "cuda" and "device_time" in asked:
+        raise UserError("metric 'device_time' is taken by CUDA's clocks; it needs --device cuda.")
+    for name in asked:
+        metric = METRICS[name]
+        if not set(metric.directions) & set(directions):
+            raise UserError(f"metric '{name}' is taken in {' and '.join(metric.directions)} only (--direction).")
+        if not set(metric.levels) & set(levels):
+            raise UserError(f"metric '{name}' is taken at level {' and '.join(metric.levels)} only (--level).")
     usual = [metric for metric in METRICS.values() if set(metric.directions) & set(directions)]
-    left_out = (*NOT_BY_DEFAULT, "stock_latency" if device == "cuda" else "device_time")
-    return tuple(m.name for m in usual if m.name not in left_out and set(m.levels) & set(levels))
+    left_out = (*NOT_BY_DEFAULT, "stock_latency" if request.device == "cuda" else "device_time")
+    return asked or tuple(m.name for m in usual if m.name not in left_out and set(m.levels) & set(levels))
 
 
 def _something_is_possible(study: Study) -> None:
@@ -181,29 +258,26 @@ def _something_is_possible(study: Study) -> None:
         raise refused[0]
 
 
-def _check_name(name: str) -> None:
-    """A study's name becomes part of a folder's."""
-    check_readable("name", name)
-    if not name or "/" in name or name.startswith("."):
-        raise UserError(f"name '{name}' is to name a folder: no slash in it, and no dot before it.")
+def _arms(request: StudyRequest) -> tuple[Arm, ...]:
+    """The attentions, then the whole models, in every mode and under every policy.
 
-
-def _arms(
-    attn: Sequence[str], baseline: Sequence[str], modes: Sequence[str], policies: Sequence[str]
-) -> tuple[Arm, ...]:
-    arms: list[Arm] = []
-    for baseline_name in baseline:
-        check_baseline(baseline_name)
-    for text in attn:
+    Raises:
+        UserError: none is named, or one does not exist.
+    """
+    for name in request.model:
+        check_baseline(name)
+    for text in request.attn:
         check_readable("attention", text)
-    specs = [str(parse_attention(text)) for text in attn]
-    for policy, mode in product(policies, modes):
+    specs = [str(parse_attention(text)) for text in request.attn]
+    arms: list[Arm] = []
+    for policy, mode in product(unique(request.policy) or (TUNED,), unique(request.mode) or ("eager",)):
         suffix = (" compiled" if mode == "compile" else "") + (f" {policy}" if policy != TUNED else "")
         for spec in specs:
             arms.append(Arm(_free_label(spec + suffix, arms), attn=spec, mode=mode, policy=policy))
-        for baseline_name in baseline:
-            label = _free_label(baseline_name + suffix, arms)
-            arms.append(Arm(label, baseline=baseline_name, mode=mode, policy=policy))
+        for name in request.model:
+            arms.append(Arm(_free_label(name + suffix, arms), baseline=name, mode=mode, policy=policy))
+    if not arms:
+        raise UserError("nothing to compare: name at least one attention (--attn) or timm model (--model).")
     return tuple(arms)
 
 

@@ -22,7 +22,7 @@ from xbench.training.recipe import Recipe, recipe_for
 
 def make_job(
     attn: str | None,
-    baseline: str | None,
+    model: str | None,
     data: str,
     res: str,
     patch: int,
@@ -40,20 +40,20 @@ def make_job(
     Raises:
         UserError: as ``make_study``; or not exactly one model.
     """
-    if bool(attn) == bool(baseline):
-        raise UserError("name one model to train: --attn or --baseline.")
+    if bool(attn) == bool(model):
+        raise UserError("name one model to train: --attn or --model.")
     one_of("device", device, DEVICES)
     one_of("size", size, SIZES)
     one_of("unreadable", unreadable, UNREADABLE)
-    if baseline:
-        check_baseline(baseline)
+    if model:
+        check_baseline(model)
     check_cuda(device)
     job = Job(
         data=str(parse_data(data)),
         img_size=parse_img_size(res),
-        recipe=_recipe(data, epochs, recipe),
+        recipe=recipe_of(data, epochs, recipe),
         attn=str(parse_attention(attn)) if attn else None,
-        baseline=baseline,
+        baseline=model,
         size=size,
         patch_size=whole("patch size", patch, 1, MAX_IMG_SIZE),
         seed=whole("seed", seed, 0, 2**31 - 1),
@@ -67,8 +67,12 @@ def make_job(
     return job
 
 
-def _recipe(data: str, epochs: int | None, settings: Sequence[str]) -> Recipe:
-    """That of the data, as the user changed it."""
+def recipe_of(data: str, epochs: int | None, settings: Sequence[str]) -> Recipe:
+    """That of the data, as the user changed it.
+
+    Raises:
+        UserError: a setting that a recipe has not, or a value that it cannot have.
+    """
     usual = recipe_for(data)
     recipe = usual.changed(settings)
     if recipe.optimizer != usual.optimizer:

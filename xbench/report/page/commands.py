@@ -11,7 +11,7 @@ from xbench.study.conditions import Conditions
 from xbench.study.study import LOOK_LAUNCHES
 
 Options = dict[str, list[Any]]
-ARMS = {"--attn": "attn", "--baseline": "baseline"}
+ARMS = {"--attn": "attn", "--model": "baseline"}
 
 
 def command_of(results: Results, place: Conditions, arm: str) -> str:
@@ -51,7 +51,7 @@ def _arms(sides: list[dict[str, Any]], crossed: bool) -> Options:
     named = {option: [side[key] for side in sides if side[key]] for option, key in ARMS.items()}
     if crossed:
         named = {option: list(dict.fromkeys(specs)) for option, specs in named.items()}
-    return {**named, "--against": [sides[0]["arm"]] if named["--attn"] and sides[0]["baseline"] else []}
+    return {**named, "--reference": [sides[0]["arm"]] if named["--attn"] and sides[0]["baseline"] else []}
 
 
 def _extent(place: Conditions) -> Options:

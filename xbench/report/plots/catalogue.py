@@ -5,6 +5,7 @@ from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from xbench.analysis.results import Results
@@ -59,14 +60,15 @@ def save_plots(results: Results, names: Sequence[str], folder: Path) -> list[Pat
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> Path:
-    """Writes NAME.png, which is returned, and NAME.svg; both say who drew them.
+    """Writes NAME.png, which is returned, and NAME.svg; both say who drew them, not when: made again they are equal.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    for suffix, says in (("svg", "Creator"), ("png", "Software")):
+    for suffix, says in (("svg", {"Creator": DRAWN_BY, "Date": None}), ("png", {"Software": DRAWN_BY})):
         drawn = BytesIO()
-        figure.savefig(drawn, format=suffix, dpi=160, metadata={says: DRAWN_BY})
+        with rc_context({"svg.hashsalt": name}):  # else the names within are drawn by chance
+            figure.savefig(drawn, format=suffix, dpi=160, metadata=says)
         write_file(folder / f"{name}.{suffix}", drawn.getvalue())
         figure.set_layout_engine("none")  # laid out once
     return folder / f"{name}.png"

@@ -10,7 +10,7 @@ from rich.text import Text
 from xbench.analysis.figures import figures, place_of
 from xbench.analysis.runs import RunInfo
 from xbench.records.record import Record
-from xbench.study.files import ARGUMENTS
+from xbench.study.request import QUESTION
 from xbench.wording.numbers import show_estimate, show_seconds
 
 
@@ -57,5 +57,5 @@ def foreign_table(records: Sequence[Record]) -> Group:
 
 def _what(run: RunInfo) -> str:
     """The arms, and the question where somebody wrote one; or why nothing is known."""
-    own = run.question if run.question != ARGUMENTS["question"].default else ""
+    own = run.question if run.question != QUESTION else ""
     return run.problem or "\n".join(filter(None, [", ".join(run.arms), own]))

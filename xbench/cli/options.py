@@ -1,0 +1,264 @@
+"""The options of the verbs, each written once: what it is called, what it says of itself, and where help shows it.
+
+A verb takes those that belong together as one dataclass, which ``spread`` makes options of.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xbench.cli.given import positive
+from xbench.errors import UserError
+
+if TYPE_CHECKING:
+    from xbench.runner.progress import RunLimits
+    from xbench.study.request import StudyRequest
+
+COMPARED, MEASURED, ACCURACY = "What is compared", "How it is measured", "Accuracy"
+LIMITS, OUTPUT = "Limits", "Output"
+
+
+def option(panel: str, text: str, *names: str, takes: str | None = None) -> Any:
+    """An option that help shows in a panel; its name is that of its parameter unless ``names`` say otherwise.
+
+    Args:
+        takes: what stands for its value in help, with "…" where several may follow; else its type.
+    """
+    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=takes)
+
+
+Many = list[str] | None
+
+Attn = Annotated[
+    Many,
+    option(
+        COMPARED,
+        "Attentions in the XFormer skeleton: xfa, mhsa, xfa:rank=4, package.module:Class, ./file.py:Class. "
+        "Required: at least one of --attn, --model.",
+        takes="NAME…",
+    ),
+]
+Model = Annotated[
+    Many, option(COMPARED, "Whole timm models beside them: mobilevit_s, efficientnet_b0, …", takes="NAME…")
+]
+Reference = Annotated[
+    str | None,
+    option(COMPARED, "The arm that ratios refer to, by its name in tables. Default: the first.", takes="ARM"),
+]
+Level = Annotated[
+    Many,
+    option(
+        COMPARED, "op (the attention alone), block (the XF block of stage 3), model. Default: model.", takes="LEVEL…"
+    ),
+]
+Res = Annotated[
+    Many,
+    option(
+        COMPARED,
+        "Image sizes in pixels: 1024, or 512x1024 for height x width. Required unless --level op.",
+        takes="PIXELS…",
+    ),
+]
+Tokens = Annotated[Many, option(COMPARED, "Tokens at --level op. Default: 64 to 65536 by powers of 4.", takes="N…")]
+Patch = Annotated[Many, option(COMPARED, "Patch sizes of the XF blocks. Default: 2.", takes="SIDE…")]
+Size = Annotated[str, option(COMPARED, "XFormer's size: s, xs or xxs.", takes="SIZE")]
+
+Metrics = Annotated[
+    Many,
+    option(
+        MEASURED,
+        "params, macs, predicted_memory, latency, throughput, peak_memory, stock_latency, breakdown, limits, "
+        "max_batch; in training forward_time, backward_time, optimizer_time; on CUDA device_time; top1, for which arms "
+        "are trained. Default: all but predicted_memory, max_batch and top1.",
+        takes="METRIC…",
+    ),
+]
+Direction = Annotated[
+    Many, option(MEASURED, "inference, training (a whole step) or both. Default: inference.", takes="DIRECTION…")
+]
+Mode = Annotated[Many, option(MEASURED, "eager, compile or both, side by side. Default: eager.", takes="MODE…")]
+Batch = Annotated[
+    Many, option(MEASURED, "Images per forward pass. Default: 1, on CUDA 8. Latency is always at 1.", takes="N…")
+]
+Dtype = Annotated[Many, option(MEASURED, "fp32, bf16 or fp16. Default: fp32.", takes="DTYPE…")]
+Device = Annotated[str, option(MEASURED, "cpu or cuda.", takes="DEVICE")]
+Threads = Annotated[Many, option(MEASURED, "CPU threads. Default: the physical cores.", takes="N…")]
+ThreadCount = Annotated[int | None, option(MEASURED, "CPU threads. Default: the physical cores.", takes="N")]
+Policy = Annotated[
+    Many,
+    option(
+        MEASURED,
+        "Settings of the processes, side by side: tuned (the heap is kept, so that figures repeat), stock (what a "
+        "plain script gets), jemalloc, tcmalloc, passive, active. Default: tuned.",
+        takes="POLICY…",
+    ),
+]
+Images = Annotated[
+    str | None,
+    option(
+        MEASURED, "Folder of photographs to use as input. Default: two that come with scikit-learn.", takes="FOLDER"
+    ),
+]
+Quick = Annotated[bool, option(MEASURED, "A look, not a claim: three launches, no control.", "--quick")]
+
+Data = Annotated[
+    str | None,
+    option(
+        ACCURACY,
+        "What accuracy is trained and tested on: digits, canvas, or a set on disk such as folder:/data/imagenet. "
+        "Default: digits.",
+        takes="DATA",
+    ),
+]
+Epochs = Annotated[int | None, option(ACCURACY, "Epochs of training. Default: the recipe's.", takes="N")]
+Seeds = Annotated[int, option(ACCURACY, "Training runs per arm, each from a seed of its own.", takes="N")]
+Recipe = Annotated[
+    Many, option(ACCURACY, "Settings of the recipe to change: lr=0.001 batch=128 ema=0.", takes="SETTING…")
+]
+Workers = Annotated[int, option(ACCURACY, "Processes that load images, of a data set on disk.", takes="N")]
+Unreadable = Annotated[
+    str,
+    option(
+        ACCURACY,
+        "Images of a data set that cannot be read: stop (name them and end) or skip (leave them out).",
+        takes="WHAT",
+    ),
+]
+
+Budget = Annotated[float | None, option(LIMITS, "Seconds to stay within; three launches always run.", takes="SECONDS")]
+MemoryLimit = Annotated[
+    float | None, option(LIMITS, "GiB a CPU worker may allocate. Default: 90 % of the free.", takes="GIB")
+]
+TimeLimit = Annotated[float, option(LIMITS, "Seconds one answer of a worker may take.", takes="SECONDS")]
+
+Out = Annotated[
+    Path | None,
+    option(
+        OUTPUT,
+        "Folder of the results; what it holds is not measured again. Default: new, in results/runs.",
+        takes="FOLDER",
+    ),
+]
+Save = Annotated[Path | None, option(OUTPUT, "Also write the study down, for xbench run.", takes="FILE")]
+DryRun = Annotated[
+    bool, option(OUTPUT, "Only print the plan: cells, predicted memory and time, what cannot be.", "--dry-run")
+]
+Json = Annotated[
+    bool, option(OUTPUT, "Print records or findings as JSON on standard output, and nothing else there.", "--json")
+]
+Force = Annotated[
+    bool, option(OUTPUT, "Replace also a file that xbench did not make; a run's records never.", "--force")
+]
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What is asked of a study; the fields are those of a ``StudyRequest``, and so are their defaults."""
+
+    attn: Attn = None
+    model: Model = None
+    reference: Reference = None
+    level: Level = None
+    res: Res = None
+    tokens: Tokens = None
+    patch: Patch = None
+    size: Size = "s"
+    metrics: Metrics = None
+    direction: Direction = None
+    mode: Mode = None
+    batch: Batch = None
+    dtype: Dtype = None
+    device: Device = "cpu"
+    threads: Threads = None
+    policy: Policy = None
+    images: Images = None
+    quick: Quick = False
+    data: Data = None
+    epochs: Epochs = None
+    seeds: Seeds = 3
+    recipe: Recipe = None
+    workers: Workers = 0
+    unreadable: Unreadable = "stop"
+
+    def request(self, name: str) -> "StudyRequest":
+        """The request of a study that is called so."""
+        from xbench.study.request import StudyRequest
+
+        return StudyRequest(**vars(self), name=name)
+
+
+@dataclass(frozen=True)
+class WorkerLimits:
+    """What one worker may use."""
+
+    memory_limit: MemoryLimit = None
+    time_limit: TimeLimit = 600.0
+
+    def checked(self) -> "RunLimits":
+        """The limits as a run takes them.
+
+        Raises:
+            UserError: one is not a number above 0, or options do not go together.
+        """
+        from xbench.runner.progress import RunLimits
+
+        memory = positive("--memory-limit", self.memory_limit)
+        return RunLimits(
+            memory_bytes=None if memory is None else int(memory * 2**30),
+            turn_seconds=positive("--time-limit", self.time_limit),
+        )
+
+
+@dataclass(frozen=True)
+class Limits(WorkerLimits):
+    """What a run may use."""
+
+    budget: Budget = None
+
+    def checked(self) -> "RunLimits":
+        return replace(super().checked(), seconds=positive("--budget", self.budget))
+
+
+@dataclass(frozen=True)
+class RunOptions(Limits):
+    """What a run may use, and what it gives."""
+
+    out: Out = None
+    dry_run: DryRun = False
+    as_json: Json = False
+
+    def checked(self) -> "RunLimits":
+        if self.dry_run and self.as_json:
+            raise UserError("--dry-run makes no records; leave out --json.")
+        return super().checked()
+
+
+def spread(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb as Typer is to see it: where it takes a dataclass of options, their fields stand in its signature."""
+    signature = inspect.signature(verb)
+    groups: dict[str, Any] = {
+        name: one.annotation for name, one in signature.parameters.items() if is_dataclass(one.annotation)
+    }
+
+    def parameters() -> Iterator[inspect.Parameter]:
+        for name, parameter in signature.parameters.items():
+            if name not in groups:
+                yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for field in fields(groups[name]) if name in groups else ():
+                yield inspect.Parameter(
+                    field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+                )
+
+    @wraps(verb)
+    def spread_verb(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        verb(**values)
+
+    spread_verb.__signature__ = signature.replace(parameters=[*parameters()])  # type: ignore[attr-defined]
+    return spread_verb
