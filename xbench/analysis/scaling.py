@@ -20,7 +20,7 @@ from xbench.attention.registry import facts_of, stated_exponent
 from xbench.metrics.definitions import MEMORY, METRICS
 from xbench.statistics.estimates import launch_logs
 from xbench.statistics.slopes import Slope, slope_between, slope_of_line
-from xbench.study.conditions import Conditions, tokens_of
+from xbench.study.conditions import Conditions
 
 UPPER_RANGE = 16.0  # the headline is fitted where N is within this factor of the largest
 MIN_SIZES = 3  # two sizes have a slope and cannot contradict a power law
@@ -69,7 +69,7 @@ def exponent(results: Results, sweep: Sweep, arm: str, metric: str) -> Exponent 
     logs: dict[float, list[float]] = {}
     for conditions in sweep.conditions:
         if results.trusted(conditions, metric) and (found := _logs(results, conditions, arm, metric)):
-            logs.setdefault(math.log(tokens_of(conditions)), []).extend(found)
+            logs.setdefault(math.log(conditions.n_tokens), []).extend(found)
     sizes = sorted(logs)
     if len(sizes) < MIN_SIZES:
         return None

@@ -42,7 +42,7 @@ class Display:
         self._failed = 0
         self._began = time.monotonic()
         self._doing = "starting"
-        self._progress: dict[str, Progress] = {}
+        self._progress: dict[Conditions, Progress] = {}
         self._learning: dict[str, str] = {}
         self._left: float | None = None
         self._left_at = self._began
@@ -66,8 +66,8 @@ class Display:
         self._doing = f"{self._where(case.conditions, case.arm.label)} · {what}"
 
     def advanced(self, progress: Progress) -> None:
-        self._progress.pop(str(progress.conditions), None)
-        self._progress[str(progress.conditions)] = progress
+        self._progress.pop(progress.conditions, None)
+        self._progress[progress.conditions] = progress
         self._left, self._left_at = progress.seconds_left, time.monotonic()
         if not self._console.is_terminal:
             self._console.print(Text(f"{self._line(progress)} · {self._time()}"), soft_wrap=True)
@@ -89,7 +89,7 @@ class Display:
         for record in records:
             if not record.case:
                 continue
-            where = self._where(record.case, record.case["arm"])
+            where = self._where(Conditions.of(record.case), record.case["arm"])
             if record.metric == "top1":
                 where = f"{where} · seed {record.launch}"
                 self._learning.pop(where, None)

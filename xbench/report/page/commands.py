@@ -22,12 +22,12 @@ def command_of(results: Results, place: Conditions, arm: str) -> str:
     sides = _sides(results, arm)
     labels = [side["arm"] for side in sides]
     modes, policies = ([*dict.fromkeys(side[key] for side in sides)] for key in ("mode", "policy"))
-    plain = (place["level"], place["direction"], modes) == ("model", "inference", ["eager"])
+    plain = (place.level, place.direction, modes) == ("model", "inference", ["eager"])
     options = {**_arms(sides, len(modes) > 1 or len(policies) > 1), **_extent(place)}
-    options |= {f"--{key}": [place[key]] for key in ("size", "batch", "dtype", "device", "threads")}
+    options |= {f"--{key}": [getattr(place, key)] for key in ("size", "batch", "dtype", "device", "threads")}
     options["--metrics"] = [name for name in METRICS if any(results.cell(place, label, name) for label in labels)]
     if not plain:
-        options |= {"--level": [place["level"]], "--direction": [place["direction"]], "--mode": modes}
+        options |= {"--level": [place.level], "--direction": [place.direction], "--mode": modes}
     if policies != [TUNED]:
         options["--policy"] = policies
     if limit := _memory_limit(results, place, arm):
@@ -55,9 +55,9 @@ def _arms(sides: list[dict[str, Any]], crossed: bool) -> Options:
 
 
 def _extent(place: Conditions) -> Options:
-    if place["level"] == "op":
-        return {"--tokens": [place["tokens"]]}
-    return {"--res": [show_img_size(place["img_size"])], "--patch": [place["patch_size"]]}
+    if place.img_size is None:
+        return {"--tokens": [place.tokens]}
+    return {"--res": [show_img_size(place.img_size)], "--patch": [place.patch_size]}
 
 
 def _memory_limit(results: Results, place: Conditions, arm: str) -> float | None:
