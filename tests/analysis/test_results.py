@@ -105,8 +105,12 @@ def test_sweeps_are_conditions_that_differ_in_extent_alone():
     assert [sweep.conditions[0].batch for sweep in sweeps] == [1, 8, 1]
 
 
-@pytest.mark.parametrize(
-    ("img_size", "patch_size", "tokens"), [([1024, 1024], 2, 4096), ([1024, 1024], 1, 16384), ([100, 260], 2, 7 * 17)]
-)
-def test_tokens_are_those_of_stage_3(img_size, patch_size, tokens):
-    assert place(img_size=img_size, patch_size=patch_size).n_tokens == tokens
+def test_conditions_that_a_newer_version_recorded_make_groups_of_their_own():
+    cold, warm = (place(64, cache=cache) for cache in ("cold", "warm"))
+    records = launches("a", [1, 1], cold) + launches("b", [2, 2], cold) + launches("b", [5, 5], warm)
+    results = Results(records)
+    assert results.conditions == [cold, warm]
+    assert len(results.sweeps()) == 2
+    assert results.ratio(cold, "b", "throughput").value == pytest.approx(2)
+    assert results.ratio(warm, "b", "throughput") is None
+    assert results.frame["cache"].tolist() == ["cold", "cold", "warm"]

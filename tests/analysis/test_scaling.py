@@ -116,6 +116,7 @@ def test_theory_is_what_the_registry_states_and_memory_is_not_time():
     assert theory("mhsa", "optimizer_time") is None
     assert theory("somewhere.else:Attention", "throughput") is None
     assert theory(None, "throughput") is None
+    assert theory("mhsa", "throughput", {"cost": "O(N^1.5)"}) == 1.5, "what its records say goes first"
 
 
 # As fast as each other at 400 pixels a side.
