@@ -19,7 +19,7 @@ from xbench.runner.progress import Progress
 from xbench.study.case import Case
 from xbench.study.conditions import Conditions
 from xbench.study.study import Study
-from xbench.wording.conditions import conditions_line, in_words
+from xbench.wording.conditions import alike, conditions_line
 from xbench.wording.numbers import show_counted, show_interval, show_number, show_seconds
 
 FEW_CASES = 12  # up to which every figure and every failure gets a line of its own
@@ -35,8 +35,7 @@ class Display:
         self._study = study
         self._console = console
         cases = list(study.cases())
-        words = [in_words(case.conditions) for case in cases]
-        self._alike = {key for key in words[0] if key != "extent" and len({own[key] for own in words}) == 1}
+        self._alike = alike([case.conditions for case in cases])
         self._cases = sum(not case.arm.control for case in cases)
         self._done: dict[str, set[str]] = {stage: set() for stage in STAGES}
         self._failed = 0
@@ -114,9 +113,7 @@ class Display:
         """Says of each stage how far it is, on a terminal in the panel, elsewhere at every tenth of the cases."""
         for stage, done in self._done.items():
             before = len(done)
-            done |= {
-                str(r.case) for r in records if r.case and METRICS[r.metric].how == stage and not r.case["control"]
-            }
+            done |= {r.place for r in records if r.case and METRICS[r.metric].how == stage and not r.case["control"]}
             tenths = [10 * count // self._cases for count in (before, len(done))]
             if tenths[0] != tenths[1] and not self._console.is_terminal:
                 self._say(f"{self._stage(stage)} · {self._time()}")

@@ -1,25 +1,13 @@
 """The conditions of a figure, and how much there is to attend to under them."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from xbench.parsing.axes import show_img_size
 
 # What a record's case says of the arm; everything else are conditions.
 ARM_FIELDS = ("arm", "attn", "baseline", "mode", "policy", "control")
-KNOWN = (
-    "level",
-    "direction",
-    "img_size",
-    "tokens",
-    "patch_size",
-    "size",
-    "batch",
-    "dtype",
-    "device",
-    "threads",
-)
 STAGE_3_STRIDE = 8  # pixels a side of one position of the map that the XF block of stage 3 sees
 
 
@@ -96,6 +84,9 @@ class Conditions:
     def _sides(self) -> tuple[int, int]:
         assert self.img_size is not None
         return self.img_size
+
+
+KNOWN = tuple(field.name for field in fields(Conditions) if field.name != "more")
 
 
 def axis_value(extent: float, axis: str) -> float:

@@ -5,7 +5,6 @@ from typing import Any
 
 from xbench.analysis.results import Results
 from xbench.metrics.definitions import METRICS
-from xbench.parsing.axes import show_img_size
 from xbench.processes.policy import TUNED
 from xbench.study.conditions import Conditions
 from xbench.study.study import LOOK_LAUNCHES
@@ -55,9 +54,9 @@ def _arms(sides: list[dict[str, Any]], crossed: bool) -> Options:
 
 
 def _extent(place: Conditions) -> Options:
-    if place.img_size is None:
+    if place.alone:
         return {"--tokens": [place.tokens]}
-    return {"--res": [show_img_size(place.img_size)], "--patch": [place.patch_size]}
+    return {"--res": [place.show_extent()], "--patch": [place.patch_size]}
 
 
 def _memory_limit(results: Results, place: Conditions, arm: str) -> float | None:
