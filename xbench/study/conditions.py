@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 from xbench.parsing.axes import show_img_size
@@ -48,6 +49,14 @@ class Conditions:
         """As they stand in a record's case."""
         known = {name: getattr(self, name) for name in KNOWN}
         return {**known, "img_size": list(self.img_size) if self.img_size else None, **dict(self.more)}
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Found once: a report looks under each set of conditions for a hundred figures and more."""
+        return hash((*(getattr(self, name) for name in KNOWN), self.more))
 
     @property
     def alone(self) -> bool:
