@@ -5,7 +5,6 @@ import pytest
 from made_records import launches, make, place
 
 from xbench.analysis.results import Results
-from xbench.study.conditions import extent, tokens_of
 
 
 def test_unpaired_samples_are_compared_by_their_medians():
@@ -98,17 +97,20 @@ def test_sweeps_are_conditions_that_differ_in_extent_alone():
     records = [make("a", place(res, batch=batch), "macs", [1]) for res in (256, 64, 128) for batch in (1, 8)]
     records += [make("a", place(tokens=n), "macs", [1]) for n in (4096, 1024)]
     sweeps = Results(records).sweeps()
-    assert [(sweep.axis, [extent(c) for c in sweep.conditions]) for sweep in sweeps] == [
+    assert [(sweep.axis, [c.extent for c in sweep.conditions]) for sweep in sweeps] == [
         ("res", [64.0**2, 128.0**2, 256.0**2]),
         ("res", [64.0**2, 128.0**2, 256.0**2]),
         ("tokens", [1024.0, 4096.0]),
     ]
-    assert [sweep.fixed["batch"] for sweep in sweeps] == [1, 8, 1]
-    assert "img_size" not in sweeps[0].fixed
+    assert [sweep.conditions[0].batch for sweep in sweeps] == [1, 8, 1]
 
 
-@pytest.mark.parametrize(
-    ("img_size", "patch_size", "tokens"), [([1024, 1024], 2, 4096), ([1024, 1024], 1, 16384), ([100, 260], 2, 7 * 17)]
-)
-def test_tokens_are_those_of_stage_3(img_size, patch_size, tokens):
-    assert tokens_of({"level": "model", "img_size": img_size, "patch_size": patch_size}) == tokens
+def test_conditions_that_a_newer_version_recorded_make_groups_of_their_own():
+    cold, warm = (place(64, cache=cache) for cache in ("cold", "warm"))
+    records = launches("a", [1, 1], cold) + launches("b", [2, 2], cold) + launches("b", [5, 5], warm)
+    results = Results(records)
+    assert results.conditions == [cold, warm]
+    assert len(results.sweeps()) == 2
+    assert results.ratio(cold, "b", "throughput").value == pytest.approx(2)
+    assert results.ratio(warm, "b", "throughput") is None
+    assert results.frame["cache"].tolist() == ["cold", "cold", "warm"]

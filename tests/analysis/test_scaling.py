@@ -9,7 +9,6 @@ from made_records import MadeArm, make, place
 from xbench.analysis.crossovers import crossovers
 from xbench.analysis.results import Results
 from xbench.analysis.scaling import exponent, theory
-from xbench.study.conditions import tokens_of
 
 SIZES = (128, 256, 512, 1024)
 DENSE = (256, 384, 512, 768, 1024)
@@ -42,7 +41,7 @@ def fit(seconds, **fields):
 def test_headline_of_many_sizes_is_the_least_squares_slope_of_one_mean_per_size():
     own = records("a", lambda res: res**3.0, DENSE)
     found = exponent(*read(own), "a", "throughput")
-    n = [tokens_of(place(res)) for res in DENSE]
+    n = [place(res).n_tokens for res in DENSE]
     means = [-np.mean([np.log(r.samples[0]) for r in own if r.case["img_size"][0] == res]) for res in DENSE]
     assert found.value == pytest.approx(np.polyfit(np.log(n), means, 1)[0])
     assert found.points == 5
@@ -117,6 +116,7 @@ def test_theory_is_what_the_registry_states_and_memory_is_not_time():
     assert theory("mhsa", "optimizer_time") is None
     assert theory("somewhere.else:Attention", "throughput") is None
     assert theory(None, "throughput") is None
+    assert theory("mhsa", "throughput", {"cost": "O(N^1.5)"}) == 1.5, "what its records say goes first"
 
 
 # As fast as each other at 400 pixels a side.

@@ -116,7 +116,7 @@ CASES = [
 def test_the_command_of_a_row_asks_for_its_very_case(monkeypatch, reference, arm, where):
     metrics = ("params", "macs")
     records = exact(reference, where, metrics) + exact(arm, where, metrics)
-    records += timed(reference, where, launches=3) if where["level"] != "op" else []
+    records += timed(reference, where, launches=3) if not where.alone else []
     results = Results(records)
     study = asked_by(monkeypatch, command_of(results, results.conditions[0], arm.label))
     cases = {case.arm.label: case for case in study.cases()}
@@ -128,7 +128,7 @@ def test_the_command_of_a_row_asks_for_its_very_case(monkeypatch, reference, arm
 def test_the_command_names_a_whole_model_as_reference_and_the_memory_of_a_batch(monkeypatch):
     where = place(512, threads=1)
     model = {"arm": "mobilevit_s", "attn": None, "baseline": "mobilevit_s", "mode": "eager"}
-    model |= {"policy": "tuned", "control": False, **where}
+    model |= {"policy": "tuned", "control": False, **where.flat()}
     limited = make(LINEAR, where, "max_batch", [7], detail={"limit": 3 * 2**30})
     records = [replace(record, against="mobilevit_s") for record in (limited, replace(limited, case=model))]
     command = command_of(Results(records), where, "xfa")

@@ -67,7 +67,7 @@ def test_the_axis_is_the_number_that_varies():
     assert "patch size" in axes.get_xlabel()
     panels = make_panels([place(512, threads=t, dtype=d) for t in (2, 1) for d in ("fp32", "bf16")])
     assert [panel.axis for panel in panels] == ["threads", "threads"]
-    assert [where["threads"] for where in panels[0].places] == [1, 2]
+    assert [where.threads for where in panels[0].places] == [1, 2]
 
 
 def test_levels_are_never_on_one_axis_and_rows_stay_short():

@@ -15,10 +15,13 @@ from typer.testing import CliRunner
 from xbench.analysis.results import Results
 from xbench.cli.verbs import app
 from xbench.errors import UserError
+from xbench.processes.policy import find_policy
 from xbench.records.ledger import Ledger
 from xbench.report.estimate import show_forecast
 from xbench.report.folder import remake_report, write_report
+from xbench.report.inert import markdown
 from xbench.report.markdown import markdown_report
+from xbench.report.page.page import Chapter, page
 from xbench.report.terminal import show
 from xbench.runner.estimate import Expected
 from xbench.statistics.estimates import Estimate
@@ -79,6 +82,17 @@ def test_report_links_and_says_how_to_run_again(tmp_path):
     assert places == sorted(places), "a plot stands under the table it belongs to"
     assert "instrumented forward pass" in text
     assert "training step is" not in text, "what was not measured is not explained"
+
+
+def test_a_policy_has_the_settings_that_the_records_have_and_not_those_it_has_today(tmp_path):
+    assert "MALLOC_ARENA_MAX" not in find_policy("tuned").settings
+    then = {"MALLOC_ARENA_MAX": "7", "allocator": "mimalloc", "rounds": 5}
+    results = Results([replace(record, policy=then) for record in timed(QUADRATIC, place(64))])
+    told = "tuned (MALLOC_ARENA_MAX=7, allocator=mimalloc)"
+    assert f"- policy: {markdown(told)}\n" in markdown_report(results, "?", "", [], tmp_path)
+    written = page([Chapter("a", "?", "", results)])
+    assert told in written
+    assert "MALLOC_TRIM_THRESHOLD_" not in written
 
 
 def test_a_terminal_gets_the_first_rows_of_a_long_table(tmp_path):

@@ -2,11 +2,11 @@
 crossovers are known."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xbench.metrics.definitions import METRICS
 from xbench.records.record import Record
-from xbench.study.conditions import tokens_of
+from xbench.study.conditions import Conditions
 
 WARM = {"settled": True, "block_iterations": 1}
 DETAIL = {"batch": 1, "warm_up": WARM, "measured_seconds": 1.0, "steal_seconds": 0.0, "stall_seconds": 0.0}
@@ -36,7 +36,7 @@ def place(res=1024, **fields):
     alone = "tokens" in fields
     found = {"level": "op" if alone else "model", "direction": "inference", "tokens": None}
     found |= {"img_size": None if alone else [res, res], "patch_size": 1 if alone else 2, "size": "s", "batch": 1}
-    return found | {"dtype": "fp32", "device": "cpu", "threads": 2} | fields
+    return Conditions.of(found | {"dtype": "fp32", "device": "cpu", "threads": 2} | fields)
 
 
 def make(arm: str | MadeArm, conditions, metric: str, samples, launch=0, **fields) -> Record:
@@ -50,7 +50,7 @@ def make(arm: str | MadeArm, conditions, metric: str, samples, launch=0, **field
         "mode": arm.mode,
         "policy": arm.policy,
         "control": arm.control,
-        **conditions,
+        **conditions.flat(),
     }
     known = {"run": "r", "study": "s", "key": "k", "against": against, "unit": METRICS[metric].unit, "detail": DETAIL}
     return Record(**known | fields, case=case, metric=metric, launch=launch, samples=list(samples))
@@ -64,12 +64,10 @@ def launches(arm: str | MadeArm, values, conditions=None, metric="throughput", *
 
 def seconds(arm: MadeArm, conditions) -> dict[str, float]:
     """Of a batch, by component."""
-    n, batch = tokens_of(conditions), conditions["batch"]
-    faster = (
-        {"fp32": 1.0, "bf16": 0.6}[conditions["dtype"]] * (1 if arm.mode == "eager" else 0.7) / conditions["threads"]
-    )
-    alone = conditions["level"] == "op"
-    rest = 0.0 if alone else REST * n * conditions["patch_size"] ** 2 / 4
+    n, batch = conditions.n_tokens, conditions.batch
+    faster = {"fp32": 1.0, "bf16": 0.6}[conditions.dtype] * (1 if arm.mode == "eager" else 0.7) / conditions.threads
+    alone = conditions.alone
+    rest = 0.0 if alone else REST * n * conditions.patch_size**2 / 4
     shares = {"MLP": 0.3, "convolutions": 0.4, "norms": 0.15, "unfold/fold": 0.1, "other": 0.05}
     parts = {"attention": arm.cost * n**arm.power, **({} if alone else {k: s * rest for k, s in shares.items()})}
     return {name: t * batch * faster for name, t in parts.items()}
@@ -77,8 +75,8 @@ def seconds(arm: MadeArm, conditions) -> dict[str, float]:
 
 def exact(arm: MadeArm, conditions, metrics=("params", "macs", "predicted_memory", "peak_memory")) -> list[Record]:
     """Exact figures, MACs with a cross-check by all counters."""
-    n, batch = tokens_of(conditions), conditions["batch"]
-    macs = int(5e10 * sum(seconds(arm, conditions | {"dtype": "fp32", "threads": 1, "batch": 1}).values()))
+    n, batch = conditions.n_tokens, conditions.batch
+    macs = int(5e10 * sum(seconds(arm, replace(conditions, dtype="fp32", threads=1, batch=1)).values()))
     activations = batch * (2000 * n + (40 * n * n if arm.power > 1 else 0))
     memory = {"resident": 22_000_000, "activations": activations, "total": 22_000_000 + activations}
     cost = {"attention_formula": macs // 2, "attention_torch": macs // 2, "disagreements": []}
@@ -95,10 +93,12 @@ def exact(arm: MadeArm, conditions, metrics=("params", "macs", "predicted_memory
 
 def timed(arm: MadeArm, conditions, launches=6, rounds=5, noise=0.02, seed=0) -> list[Record]:
     """Throughput and latency (training: the parts of a step), the time by component, and the limits on "mhsa"."""
-    chance = random.Random(f"{seed}{arm.label}{conditions}")
+    # Some tests name the figures that come of it, so the noise must not change with how conditions are written.
+    words = dict.fromkeys(("level", "direction", "tokens")) | conditions.flat()
+    chance = random.Random(f"{seed}{arm.label}{words}")
     parts = seconds(arm, conditions)
-    whole, batch = sum(parts.values()), conditions["batch"]
-    training = conditions["direction"] == "training"
+    whole, batch = sum(parts.values()), conditions.batch
+    training = conditions.direction == "training"
     found = []
     for launch in range(1, launches + 1):
         factor = chance.gauss(1, noise)
@@ -114,7 +114,7 @@ def timed(arm: MadeArm, conditions, launches=6, rounds=5, noise=0.02, seed=0) ->
                 keep(metric, [1e3 * share * t for t in times])
             continue
         keep("latency", [1e3 * t / batch for t in times])
-        if not arm.control and arm.mode == "eager" and conditions["level"] != "op":
+        if not arm.control and arm.mode == "eager" and not conditions.alone:
             ms = {name: [1e3 * t * chance.gauss(1, noise) for _ in times] for name, t in parts.items()}
             keep("breakdown", [sum(column) for column in zip(*ms.values(), strict=True)], detail={"parts": ms})
         if arm.label == "mhsa":

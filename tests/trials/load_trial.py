@@ -23,6 +23,7 @@ from made_records import CONTROL, LINEAR, QUADRATIC, MadeArm, exact, place, time
 from xbench.files.run_folders import RUNS
 from xbench.records.provenance import commit
 from xbench.records.record import Record
+from xbench.study.conditions import Conditions
 
 RECORDS = 100_000
 HISTORY = 100  # runs
@@ -59,7 +60,7 @@ def paper() -> Iterator[Record]:
             yield from exact(arm, where, ("params", "macs", "predicted_memory"))
 
 
-def _places(sizes: Iterable[int], batches: Sequence[int], threads: Sequence[int]) -> Iterator[dict]:
+def _places(sizes: Iterable[int], batches: Sequence[int], threads: Sequence[int]) -> Iterator[Conditions]:
     axes = product(batches, (1, 2, 4), ("fp32", "bf16"), threads, sizes)
     for batch, patch, dtype, count, size in axes:
         yield place(size, patch_size=patch, batch=batch, dtype=dtype, threads=count)
@@ -71,7 +72,7 @@ def narrow(run: int, records: int) -> Iterator[Record]:
     return islice(found, records)
 
 
-def _narrow(arm: MadeArm, where: dict, run: int) -> list[Record]:
+def _narrow(arm: MadeArm, where: Conditions, run: int) -> list[Record]:
     return [*exact(arm, where), *timed(arm, where, launches=3, seed=run)]
 
 

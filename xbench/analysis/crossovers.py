@@ -10,7 +10,7 @@ from xbench.metrics.definitions import METRICS
 from xbench.statistics.crossings import crossing
 from xbench.statistics.estimates import Estimate
 from xbench.statistics.verdicts import verdict
-from xbench.study.conditions import Conditions, axis_value, extent
+from xbench.study.conditions import Conditions, axis_value
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def crossovers(results: Results, sweep: Sweep, arm: str, to: str, metric: str | 
     Only between sizes where opposite signs are shown, by the same rule as every other verdict; see ``advantages``. The
     log of the ratio is drawn over that of the extent; how, says ``statistics.crossings``.
     """
-    key = ("crossovers", *map(results.number_of, sweep.conditions), arm, to, metric)
+    key = ("crossovers", sweep, arm, to, metric)
     return results.once(key, lambda: _crossovers(results, sweep, arm, to, metric))
 
 
@@ -53,10 +53,10 @@ def _crossovers(results: Results, sweep: Sweep, arm: str, to: str, metric: str |
             continue
         before = min(first, 1)
         near = points[first - before : last + 2]
-        logs = [math.log(extent(point.place)) for point in near]
+        logs = [math.log(point.place.extent) for point in near]
         crossed = crossing(logs, [point.times for point in near], before, before + last - first)
         at, low, high = (axis_value(math.exp(x), sweep.axis) for x in crossed)
-        ends = [axis_value(extent(points[i].place), sweep.axis) for i in (first, last)]
+        ends = [axis_value(points[i].place.extent, sweep.axis) for i in (first, last)]
         bracket = (ends[0], ends[1])
         low, high = bracket if len(near) == 2 else (low, high)
         found.append(Crossover(at, low, high, below, above, bracket))

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from xbench.analysis.counted import exact_figure
-from xbench.analysis.results import ARM_FIELDS, EXPLANATIONS
+from xbench.analysis.results import EXPLANATIONS
 from xbench.metrics.definitions import METRICS
 from xbench.records.record import Record
 from xbench.statistics.estimates import Estimate, estimate
+from xbench.study.conditions import Conditions
 from xbench.wording.conditions import conditions_line
 
 FOREIGN_TIME = "time"  # seconds of a call in a suite that is not ours
@@ -56,7 +57,7 @@ def place_of(case: dict[str, Any]) -> str:
     if case.get("level") is None:
         group, test = str(case.get("benchmark", "")), str(case.get("test", ""))
         return group if group == test else " · ".join(filter(None, (group, test.partition("::")[0])))
-    return conditions_line({key: value for key, value in case.items() if key not in ARM_FIELDS})
+    return conditions_line(Conditions.of(case))
 
 
 def is_exact(metric: str) -> bool:

@@ -7,7 +7,7 @@ from xbench.analysis.roofline import ATTENTION, ceiling, shares
 from xbench.metrics.definitions import METRICS
 from xbench.parsing.axes import show_img_size
 from xbench.statistics.estimates import Estimate
-from xbench.study.conditions import Conditions, tokens_of
+from xbench.study.conditions import Conditions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,17 +87,14 @@ def _figure(unit: str, figure: Estimate | None) -> dict[str, Any]:
 
 
 def _start_of_row(results: "Results", conditions: Conditions, arm: str) -> dict[str, Any]:
-    img_size = conditions["img_size"]
-    first = {key: conditions[key] for key in ("tokens", "level", "direction")}
-    rest = {key: value for key, value in conditions.items() if key not in ("img_size", *first)}
-    res = show_img_size(img_size) if img_size else None
-    tokens = {"tokens": first.pop("tokens"), "n_tokens": tokens_of(conditions)}
+    found = conditions.flat()
+    img_size, tokens = found.pop("img_size"), found.pop("tokens")
     return {
         "arm": arm,
         "mode": results.cases[arm]["mode"],
         "policy": results.cases[arm]["policy"],
-        "res": res,
-        **tokens,
-        **first,
-        **rest,
+        "res": show_img_size(img_size) if img_size else None,
+        "tokens": tokens,
+        "n_tokens": conditions.n_tokens,
+        **found,
     }

@@ -14,14 +14,13 @@ from xbench.records.record import Record
 from xbench.statistics.estimates import Difference, Estimate, estimate, launch_log_ratios, over_launches
 from xbench.statistics.proportions import paired_points, percent_over_seeds
 from xbench.statistics.verdicts import control_holds
-from xbench.study.conditions import Conditions
+from xbench.study.conditions import ARM_FIELDS, Conditions
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Found = TypeVar("Found")
 
-ARM_FIELDS = ("arm", "attn", "baseline", "mode", "policy", "control")
 # Measured for what they explain (see roofline.py), not for a column of their own.
 EXPLANATIONS = ("breakdown", "limits", "stock_latency")
 
@@ -49,7 +48,7 @@ class Results:
         records: as they stand in the ledger.
         arms: labels of what was compared, in the order asked for; the control is not among them.
         cases: by label, what the arm is: its ``ARM_FIELDS``. The control is among them.
-        conditions: the comparison groups, each a dictionary of everything but the arm.
+        conditions: of the comparison groups.
         against: label of the arm that ratios refer to.
         skipped: lines of the ledger that are no records.
     """
@@ -66,22 +65,17 @@ class Results:
         self.arms = [arm for arm in arms if arm in found] or list(found)
         last = {r.case["arm"]: r.case for r in self._measured}
         self.cases = {arm: {key: case[key] for key in ARM_FIELDS} for arm, case in last.items()}
-        # Looking for a place by its number takes no time; there may be thousands, and each is asked for many figures.
         cases = {r.place: r.case for r in self._measured}
-        places = {place: _hashable(case) for place, case in cases.items()}
-        self._numbers = {key: number for number, key in enumerate(dict.fromkeys(places.values()))}
-        self._number_of_case = {place: self._numbers[key] for place, key in places.items()}
-        by_key = {places[place]: case for place, case in cases.items()}
-        self.conditions = [_conditions(by_key[key]) for key in self._numbers]
-        self._number_of_own = {id(conditions): number for number, conditions in enumerate(self.conditions)}
+        places = {place: Conditions.of(case) for place, case in cases.items()}
+        self.conditions = list(dict.fromkeys(places.values()))
+        self._conditions_of_case = places
         recorded = [r.against for r in self._measured if r.against in found]
         self.against = against or next(iter(reversed(recorded)), next(iter(self.arms), ""))
         self._found: dict[tuple[Any, ...], Any] = {}
 
-    def number_of(self, conditions: Conditions) -> int:
-        """Of the place among ``conditions``; -1 where it is none of them."""
-        own = self._number_of_own.get(id(conditions))
-        return self._numbers.get(_hashable(conditions), -1) if own is None else own
+    def conditions_of(self, record: Record) -> Conditions:
+        """Those of one of the records; of a benchmark from elsewhere there are none."""
+        return self._conditions_of_case[record.place]
 
     def once(self, key: tuple[Any, ...], find: Callable[[], Found]) -> Found:
         """What ``find`` gives, found once under this key: tables, words and charts ask for the same."""
@@ -90,11 +84,11 @@ class Results:
         return self._found[key]
 
     @cached_property
-    def _by_place(self) -> dict[tuple[int, str, str], list[Record]]:
-        places: dict[tuple[int, str, str], list[Record]] = {}
+    def _by_place(self) -> dict[tuple[Conditions, str, str], list[Record]]:
+        places: dict[tuple[Conditions, str, str], list[Record]] = {}
         for record in self._measured:
-            number = self._number_of_case[record.place]
-            places.setdefault((number, record.case["arm"], record.metric), []).append(record)
+            place = self.conditions_of(record), record.case["arm"], record.metric
+            places.setdefault(place, []).append(record)
         return places
 
     @cached_property
@@ -125,11 +119,10 @@ class Results:
 
     def speed_metric_at(self, conditions: Conditions) -> str | None:
         """The metric that speaks for speed there: throughput where it was asked for; None where nothing was timed."""
-        number = self.number_of(conditions)
-        return self.once(("speed", number), lambda: self._speed_metric(number))
+        return self.once(("speed", conditions), lambda: self._speed_metric(conditions))
 
-    def _speed_metric(self, number: int) -> str | None:
-        asked = [m for m in self.metrics if any((number, arm, m) in self._by_place for arm in self.arms)]
+    def _speed_metric(self, conditions: Conditions) -> str | None:
+        asked = [m for m in self.metrics if any((conditions, arm, m) in self._by_place for arm in self.arms)]
         timed = [name for name in asked if METRICS[name].how == "timed"]
         return "throughput" if "throughput" in timed else next(iter(timed), None)
 
@@ -139,7 +132,7 @@ class Results:
         def find() -> str | None:
             return next((m for m in MEMORY if any(self.measured(conditions, arm, m) for arm in self.arms)), None)
 
-        return self.once(("memory", self.number_of(conditions)), find)
+        return self.once(("memory", conditions), find)
 
     @cached_property
     def control(self) -> str | None:
@@ -148,7 +141,7 @@ class Results:
 
     def cell(self, conditions: Conditions, arm: str, metric: str) -> Cell | None:
         """The figure, or why there is none; None where it was never asked for."""
-        place = self.number_of(conditions), arm, metric
+        place = conditions, arm, metric
         records = self._by_place.get(place)
         return self.once(("cell", *place), lambda: self._cell(metric, records)) if records else None
 
@@ -195,7 +188,7 @@ class Results:
         if METRICS[metric].how == "trained":
             return None  # accuracies are compared by their difference
         find = self._exact_ratio if METRICS[metric].exact else self._timed_ratio
-        place = ("ratio", self.number_of(conditions), arm, metric, to)
+        place = ("ratio", conditions, arm, metric, to)
         return self.once(place, lambda: find(conditions, arm, metric, to))
 
     def _exact_ratio(self, conditions: Conditions, arm: str, metric: str, to: str) -> Estimate | None:
@@ -217,7 +210,7 @@ class Results:
 
     def measured(self, conditions: Conditions, arm: str, metric: str) -> list[Record]:
         """The records of one metric that have a figure."""
-        records = self._by_place.get((self.number_of(conditions), arm, metric), [])
+        records = self._by_place.get((conditions, arm, metric), [])
         return [record for record in records if record.samples]
 
     def samples(self, conditions: Conditions, arm: str, metric: str) -> dict[tuple[str, int, int], list[float]]:
@@ -280,7 +273,7 @@ class Results:
         return f"{arm} †" if "unverified" in self.notes.get(arm, {}) else arm
 
     @cached_property
-    def failures(self) -> list[tuple[dict[str, Any], str, Cell]]:
+    def failures(self) -> list[tuple[Conditions, str, Cell]]:
         """Cells without an ok status: (conditions, arm, cell), one per arm and conditions."""
         places = [(conditions, arm) for conditions in self.conditions for arm in self.arms]
         return [(*place, cell) for place in places if (cell := self.failure(*place))]
@@ -297,16 +290,6 @@ class Results:
         from xbench.analysis.frame import tidy_frame
 
         return tidy_frame(self)
-
-
-def _conditions(case: dict[str, Any]) -> Conditions:
-    return {key: value for key, value in case.items() if key not in ARM_FIELDS}
-
-
-def _hashable(case: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(
-        (key, tuple(value) if isinstance(value, list) else value) for key, value in sorted(_conditions(case).items())
-    )
 
 
 def _images(records: Sequence[Record]) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from xbench.analysis.results import ARM_FIELDS, Results
+from xbench.analysis.results import Results
 from xbench.metrics.definitions import COMPONENTS
 from xbench.records.record import Record
 from xbench.statistics.estimates import Estimate, by_launch, estimate, over_launches, share_over_launches
@@ -27,7 +27,7 @@ def shares(results: Results, conditions: Conditions, arm: str) -> dict[str, Esti
     several, so the shares add up to 1 only nearly. The interval is over launches, between 0 and 1. Empty where nothing
     was measured, and where the control failed.
     """
-    return results.once(("shares", results.number_of(conditions), arm), lambda: _shares(results, conditions, arm))
+    return results.once(("shares", conditions, arm), lambda: _shares(results, conditions, arm))
 
 
 def _shares(results: Results, conditions: Conditions, arm: str) -> dict[str, Estimate]:
@@ -82,10 +82,11 @@ def limits(results: Results, conditions: Conditions) -> Machine | None:
 
 def _machine(results: Results, machine: tuple[str, str, int]) -> Machine | None:
     # Launches at different places are launches of their own.
+    numbers = {place: number for number, place in enumerate(results.conditions)}
     found = {
-        (f"{record.run} {_without_arm(record)}", record.launch, record.heat): record
+        (f"{record.run} {numbers[place]}", record.launch, record.heat): record
         for record in results.by_metric.get("limits", [])
-        if machine_of(record.case) == machine
+        if machine_of(place := results.conditions_of(record)) == machine
     }
     if not found:
         return None
@@ -96,11 +97,7 @@ def _machine(results: Results, machine: tuple[str, str, int]) -> Machine | None:
 
 def machine_of(conditions: Conditions) -> tuple[str, str, int]:
     """What a machine's own limits depend on."""
-    return conditions["dtype"], conditions["device"], conditions["threads"]
-
-
-def _without_arm(record: Record) -> str:
-    return str(sorted((key, value) for key, value in record.case.items() if key not in ARM_FIELDS))
+    return conditions.dtype, conditions.device, conditions.threads
 
 
 def _limits(results: Results, conditions: Conditions) -> dict[Place, Record]:
@@ -135,7 +132,7 @@ def attained(results: Results, conditions: Conditions, arm: str) -> Attained | N
     multiply–accumulates are a lower bound, for training, of which no counter counts a step, and for compiled arms:
     fusion does away with traffic that is counted here.
     """
-    if conditions["direction"] != "inference" or results.cases[arm]["mode"] != "eager":
+    if conditions.direction != "inference" or results.cases[arm]["mode"] != "eager":
         return None
     machine = limits(results, conditions)
     macs = results.cell(conditions, arm, "macs")
@@ -146,7 +143,7 @@ def attained(results: Results, conditions: Conditions, arm: str) -> Attained | N
     if not traffic or not results.trusted(conditions):
         return None
     per_image = macs.figure.value
-    intensity = per_image * conditions["batch"] / traffic
+    intensity = per_image * conditions.batch / traffic
 
     def roof(macs_per_second: float, bytes_per_second: float) -> float:
         return min(macs_per_second, intensity * bytes_per_second)

@@ -16,7 +16,7 @@ from xbench.errors import UserError
 from xbench.files.run_folders import LEDGER, RUNS
 from xbench.records.ledger import read_ledger, read_records, warn_of
 from xbench.records.record import Record, parse_time
-from xbench.study.conditions import show_extent
+from xbench.study.conditions import Conditions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ class RunInfo:
         study: name of its study, or names.
         question: what its report answers; empty where it has none.
         arms: labels in the order of the ledger, the control left out.
-        sizes: resolutions and numbers of tokens, as ``show_extent`` writes them.
+        sizes: resolutions and numbers of tokens, as ``Conditions.show_extent`` writes them.
         ok, failed: figures (one per arm, conditions and metric) that are there, and that are not, for whatever reason.
         launches: the most that any of its comparisons had.
         seconds: what its runs took; None where none of them came to its end.
@@ -80,7 +80,8 @@ def _describe(ledger: Path) -> RunInfo:
     for record in records:
         if record.case and not record.case.get("control"):
             figures.setdefault(_cell(record), []).append(record)
-    sizes = dict.fromkeys(show_extent(found[0].case) for found in figures.values())
+    cases = (found[0].case for found in figures.values())
+    sizes = dict.fromkeys(Conditions.of(case).show_extent() for case in cases if "level" in case)
     ok = sum(found[-1].status == "ok" for found in figures.values())
     took = {record.run: record.detail["total_seconds"] for record in records if record.metric == "overhead"}
     last = records[-1]
@@ -90,7 +91,7 @@ def _describe(ledger: Path) -> RunInfo:
         study=_studies(records),
         question=_question(ledger.parent),
         arms=tuple(dict.fromkeys(found[0].case["arm"] for found in figures.values())),
-        sizes=tuple(filter(None, sizes)),
+        sizes=tuple(sizes),
         ok=ok,
         failed=len(figures) - ok,
         launches=max((len({(r.run, r.launch) for r in found if r.launch}) for found in figures.values()), default=0),

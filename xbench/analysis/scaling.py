@@ -20,7 +20,7 @@ from xbench.attention.registry import facts_of, stated_exponent
 from xbench.metrics.definitions import MEMORY, METRICS
 from xbench.statistics.estimates import launch_logs
 from xbench.statistics.slopes import Slope, slope_between, slope_of_line
-from xbench.study.conditions import Conditions, tokens_of
+from xbench.study.conditions import Conditions
 
 UPPER_RANGE = 16.0  # the headline is fitted where N is within this factor of the largest
 MIN_SIZES = 3  # two sizes have a slope and cannot contradict a power law
@@ -69,7 +69,7 @@ def exponent(results: Results, sweep: Sweep, arm: str, metric: str) -> Exponent 
     logs: dict[float, list[float]] = {}
     for conditions in sweep.conditions:
         if results.trusted(conditions, metric) and (found := _logs(results, conditions, arm, metric)):
-            logs.setdefault(math.log(tokens_of(conditions)), []).extend(found)
+            logs.setdefault(math.log(conditions.n_tokens), []).extend(found)
     sizes = sorted(logs)
     if len(sizes) < MIN_SIZES:
         return None
@@ -121,13 +121,14 @@ def _logs(results: Results, conditions: Conditions, arm: str, metric: str) -> li
 def theory(attn: str | None, metric: str, stated: Mapping[str, str] = MappingProxyType({})) -> float | None:
     """The power of N in the stated cost, or in the stated memory for memory; at least 1, since all tokens are read.
 
-    ``stated`` is what the records keep of an attention from outside, which is not imported to be asked. None where
-    nothing is stated, and for the step of the optimizer, which no attention decides.
+    ``stated`` is what the records keep of an attention from outside, which is not imported to be asked; of others they
+    keep nothing, and the registry knows. None where nothing is stated, and for the step of the optimizer, which no
+    attention decides.
     """
     if metric == "optimizer_time":
         return None
-    name = (attn or "").partition(":")[0]
-    info = facts_of(name)
-    cost, memory = (info.cost, info.memory) if info else (stated.get("cost", ""), stated.get("memory", ""))
+    if not stated and (info := facts_of((attn or "").partition(":")[0])):
+        stated = {"cost": info.cost, "memory": info.memory}
+    cost, memory = stated.get("cost", ""), stated.get("memory", "")
     power = stated_exponent(memory or cost if metric in MEMORY else cost)
     return None if power is None else max(1.0, power)

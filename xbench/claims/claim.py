@@ -15,6 +15,7 @@ from xbench.files.reading import read_toml
 from xbench.metrics.definitions import METRICS
 from xbench.models.sizes import SIZES
 from xbench.parsing.axes import DEVICES, DIRECTIONS, DTYPES, LEVELS, parse_img_size
+from xbench.study.conditions import Conditions
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -64,7 +65,7 @@ class ConditionsPattern(Strict):
                     raise ValueError(str(error)) from error
         return self
 
-    def fits(self, conditions: dict[str, Any], *, any_size: bool = False) -> bool:
+    def fits(self, conditions: Conditions, *, any_size: bool = False) -> bool:
         """Whether a comparison ran there; ``any_size`` leaves the resolution or the number of tokens open."""
         asked = {key: getattr(self, key) for key in ("level", "direction", "size", "batch", "dtype")}
         asked |= {"patch_size": 1 if self.level == "op" else self.patch}
@@ -73,8 +74,8 @@ class ConditionsPattern(Strict):
         if not any_size and self.level == "op":
             asked["tokens"] = self.sizes[0]
         elif not any_size:
-            asked["img_size"] = list(parse_img_size(self.sizes[0]))
-        return all(conditions[key] == value for key, value in asked.items())
+            asked["img_size"] = parse_img_size(self.sizes[0])
+        return all(getattr(conditions, key) == value for key, value in asked.items())
 
 
 class Trial(Strict):

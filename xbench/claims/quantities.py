@@ -16,7 +16,7 @@ from xbench.errors import UserError, unknown_name
 from xbench.metrics.definitions import METRICS
 from xbench.models.baselines import BASELINES, check_baseline
 from xbench.statistics.ranks import rank_correlation
-from xbench.study.conditions import Conditions, tokens_of
+from xbench.study.conditions import Conditions
 
 # Of fewer arms the interval of a rank correlation is nearly all there is.
 LEAST_ARMS = 8
@@ -102,7 +102,7 @@ def _exponent(trial: ExponentTrial, results: Results) -> Measured | None:
             continue
         if trial.metric == "macs":
             # Exact, and linear only where N outgrows what does not depend on it.
-            cells = [(tokens_of(place), results.cell(place, arm, "macs")) for place in sweep.conditions]
+            cells = [(place.n_tokens, results.cell(place, arm, "macs")) for place in sweep.conditions]
             if any(cell.figure.bound for _, cell in cells if cell and cell.figure):
                 raise UnfitError(f"the multiply–accumulates of {arm} are a lower bound, which has no exponent")
             known = [(math.log(n), math.log(cell.figure.value)) for n, cell in cells if cell and cell.figure]

@@ -21,7 +21,6 @@ from typing import Any
 from pydantic_core import from_json
 
 from xbench.analysis.figures import FOREIGN_TIME, Figure, seconds
-from xbench.analysis.results import ARM_FIELDS
 from xbench.errors import UserError
 from xbench.exchange.foreign import whose
 from xbench.files.reading import read_bytes
@@ -29,6 +28,7 @@ from xbench.metrics.definitions import METRICS
 from xbench.records.commits import DIRTY, find_commit, is_dirty
 from xbench.records.record import Record
 from xbench.records.schema import check
+from xbench.study.conditions import ARM_FIELDS
 
 OURS = "xbench"  # the key in extra_info
 # What a launch has of its own.

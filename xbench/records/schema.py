@@ -48,7 +48,7 @@ class Part(BaseModel):
     __pydantic_extra__: dict[str, Plain] = Field(init=False)
 
 
-class Case(Part):
+class CasePart(Part):
     """What was measured: see ``study.case.Case``. More conditions are plain values, which can be compared."""
 
     __pydantic_extra__: dict[str, Scalar] = Field(init=False)  # type: ignore[assignment]
@@ -77,14 +77,14 @@ class Case(Part):
         return self
 
 
-class Foreign(Part):
+class ForeignCasePart(Part):
     """What a benchmark of another suite tells of itself."""
 
     arm: Name
     control: bool = False
 
 
-class Machine(Part):
+class MachinePart(Part):
     """What is shown of a machine, and more that decides whether figures compare."""
 
     cpu: Text = ""
@@ -105,60 +105,60 @@ class Detail(Part):
     traffic: Amount | None = None
 
 
-class WarmUp(Part):
+class WarmUpPart(Part):
     settled: bool
 
 
-class Timed(Detail):
+class TimedDetail(Detail):
     """With what the blocks of a launch left of their quality."""
 
-    warm_up: WarmUp
+    warm_up: WarmUpPart
     measured_seconds: Amount
     steal_seconds: Amount
     stall_seconds: Amount
 
 
-class Breakdown(Detail):
+class BreakdownDetail(Detail):
     parts: dict[Name, list[Amount]] = Field(min_length=1)
 
 
-class Limits(Detail):
+class LimitsDetail(Detail):
     copy_bytes_per_second: Positive
 
 
-class Cost(Detail):
+class CostDetail(Detail):
     attention_formula: Count | None
     attention_torch: Count | None
     counters: dict[Name, Count | None]
     disagreements: list[Text]
 
 
-class Recipe(Part):
+class RecipePart(Part):
     epochs: One
     augmentation: dict[str, Plain]
 
 
-class Job(Part):
+class JobPart(Part):
     data: Text
-    recipe: Recipe
+    recipe: RecipePart
 
 
-class Epoch(Part):
+class EpochPart(Part):
     val_top1: Amount
 
 
-class Training(Detail):
+class TrainingDetail(Detail):
     """With what a training run told of itself."""
 
-    job: Job
+    job: JobPart
     data: dict[str, Plain]
-    history: list[Epoch]
+    history: list[EpochPart]
     parameters: One
     shared_weights: Text
     data_order: Text
 
 
-class Overhead(Detail):
+class OverheadDetail(Detail):
     total_seconds: Amount
     start_seconds: Amount
     model_seconds: Amount
@@ -167,11 +167,11 @@ class Overhead(Detail):
 
 
 DETAILS: dict[str, type[Detail]] = {
-    "breakdown": Breakdown,
-    "limits": Limits,
-    "macs": Cost,
-    "top1": Training,
-    "overhead": Overhead,
+    "breakdown": BreakdownDetail,
+    "limits": LimitsDetail,
+    "macs": CostDetail,
+    "top1": TrainingDetail,
+    "overhead": OverheadDetail,
 }
 
 
@@ -231,8 +231,8 @@ def check(values: dict[str, Any], shared: dict[Any, Any]) -> dict[str, Any]:
         raise ValueError(f"made by a newer xbench: its schema is {_short(schema)}, this one reads up to {SCHEMA}")
     line = _validated(Line, values)
     case = whole_case(line.case, schema)
-    parts: list[tuple[str, Any, type[Part]]] = [("case", case, _model_of(case)), ("machine", line.machine, Machine)]
-    parts += [("versions", line.versions, Versions), ("policy", line.policy, Part)]
+    parts: list[tuple[str, Any, type[Part]]] = [("case", case, _model_of(case)), ("machine", line.machine, MachinePart)]
+    parts += [("versions", line.versions, VersionsPart), ("policy", line.policy, Part)]
     found = dict(values)
     for name, part, model in parts:
         key = name, repr(part)
@@ -246,21 +246,21 @@ def check(values: dict[str, Any], shared: dict[Any, Any]) -> dict[str, Any]:
     return found
 
 
-class Versions(Part):
+class VersionsPart(Part):
     __pydantic_extra__: dict[str, Text] = Field(init=False)  # type: ignore[assignment]
 
 
 def _model_of(case: dict[str, Any]) -> type[Part]:
     """Of what a case has to be: one of ours, of another suite, or of a run as a whole, which has none."""
     if "level" in case:
-        return Case
-    return Foreign if case else Part
+        return CasePart
+    return ForeignCasePart if case else Part
 
 
 def _detail_of(line: Line) -> type[Detail]:
     if line.samples and line.metric in DETAILS:
         return DETAILS[line.metric]
-    return Timed if "warm_up" in line.detail else Detail
+    return TimedDetail if "warm_up" in line.detail else Detail
 
 
 def _check_metric(line: Line, case: dict[str, Any]) -> None:

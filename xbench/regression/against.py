@@ -134,9 +134,7 @@ def asked_places(study: Study, arm: str) -> Iterator[CellKey]:
     """Where a study is to have figures of the arm."""
     for case in study.cases():
         if case.arm.label == arm:
-            flat = case.flat()
-            conditions = {key: flat[key] for key in case.conditions}
-            yield from (CellKey(arm, conditions, name) for name in study.metrics_of(case))
+            yield from (CellKey(arm, case.conditions, name) for name in study.metrics_of(case))
 
 
 def _judged(results: Results, arm: str) -> list[CellVerdict]:

@@ -1,7 +1,7 @@
 """What a check finds: a verdict on every figure that was there before or is there now."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xbench.analysis.results import Cell
@@ -18,7 +18,7 @@ class CellKey:
     """What a figure is of: one metric of one arm under one set of conditions, as ``Results.conditions`` gives them."""
 
     arm: str
-    conditions: Conditions = field(hash=False)
+    conditions: Conditions
     metric: str
 
 

@@ -37,7 +37,7 @@ def _finding(finding: CellVerdict) -> dict[str, Any]:
     said = {"arm": place.arm, "metric": place.metric, "unit": METRICS[place.metric].unit}
     said |= {"where": conditions_line(place.conditions), "verdict": finding.verdict, "reason": finding.reason}
     figures = {name: _figure(getattr(finding, name)) for name in ("before", "now", "times", "again")}
-    return {**said, "conditions": place.conditions, **figures}
+    return {**said, "conditions": place.conditions.flat(), **figures}
 
 
 def _figure(figure: Estimate | None) -> dict[str, Any] | None:

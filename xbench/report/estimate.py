@@ -15,12 +15,12 @@ HEADS = ["MACs", "predicted MiB", "about s a step"]
 
 def show_forecast(study: Study, expected: list[Expected], console: Console) -> None:
     """Prints a table per level and direction, and the time in all."""
-    cells = {(str(one.case.conditions), one.case.arm.label): one for one in expected}
-    places = list({str(one.case.conditions): one.case.conditions for one in expected}.values())
+    cells = {(one.case.conditions, one.case.arm.label): one for one in expected}
+    places = list(dict.fromkeys(one.case.conditions for one in expected))
     arms = list(dict.fromkeys(one.case.arm.label for one in expected))
 
     def row(place: Conditions, arm: str) -> list[str] | str | None:
-        one = cells.get((str(place), arm))
+        one = cells.get((place, arm))
         return _row(one) if one else None
 
     for group in settings(places):

@@ -19,7 +19,7 @@ from xbench.runner.progress import Progress
 from xbench.study.case import Case
 from xbench.study.conditions import Conditions
 from xbench.study.study import Study
-from xbench.wording.conditions import conditions_line, in_words
+from xbench.wording.conditions import alike, conditions_line
 from xbench.wording.numbers import show_counted, show_interval, show_number, show_seconds
 
 FEW_CASES = 12  # up to which every figure and every failure gets a line of its own
@@ -35,14 +35,13 @@ class Display:
         self._study = study
         self._console = console
         cases = list(study.cases())
-        words = [in_words(case.conditions) for case in cases]
-        self._alike = {key for key in words[0] if key != "extent" and len({own[key] for own in words}) == 1}
+        self._alike = alike([case.conditions for case in cases])
         self._cases = sum(not case.arm.control for case in cases)
         self._done: dict[str, set[str]] = {stage: set() for stage in STAGES}
         self._failed = 0
         self._began = time.monotonic()
         self._doing = "starting"
-        self._progress: dict[str, Progress] = {}
+        self._progress: dict[Conditions, Progress] = {}
         self._learning: dict[str, str] = {}
         self._left: float | None = None
         self._left_at = self._began
@@ -66,8 +65,8 @@ class Display:
         self._doing = f"{self._where(case.conditions, case.arm.label)} · {what}"
 
     def advanced(self, progress: Progress) -> None:
-        self._progress.pop(str(progress.conditions), None)
-        self._progress[str(progress.conditions)] = progress
+        self._progress.pop(progress.conditions, None)
+        self._progress[progress.conditions] = progress
         self._left, self._left_at = progress.seconds_left, time.monotonic()
         if not self._console.is_terminal:
             self._console.print(Text(f"{self._line(progress)} · {self._time()}"), soft_wrap=True)
@@ -89,7 +88,7 @@ class Display:
         for record in records:
             if not record.case:
                 continue
-            where = self._where(record.case, record.case["arm"])
+            where = self._where(Conditions.of(record.case), record.case["arm"])
             if record.metric == "top1":
                 where = f"{where} · seed {record.launch}"
                 self._learning.pop(where, None)
@@ -114,9 +113,7 @@ class Display:
         """Says of each stage how far it is, on a terminal in the panel, elsewhere at every tenth of the cases."""
         for stage, done in self._done.items():
             before = len(done)
-            done |= {
-                str(r.case) for r in records if r.case and METRICS[r.metric].how == stage and not r.case["control"]
-            }
+            done |= {r.place for r in records if r.case and METRICS[r.metric].how == stage and not r.case["control"]}
             tenths = [10 * count // self._cases for count in (before, len(done))]
             if tenths[0] != tenths[1] and not self._console.is_terminal:
                 self._say(f"{self._stage(stage)} · {self._time()}")

@@ -12,6 +12,7 @@ from typing import Any
 from xbench.runner.launch import PACE, QUICK_PACE
 from xbench.statistics.estimates import Estimate
 from xbench.study.case import Case
+from xbench.study.conditions import Conditions
 from xbench.study.study import CLAIM_LAUNCHES, Study
 
 BLOCK_SECONDS = 0.02  # as metrics.timing has it, which imports torch
@@ -52,9 +53,9 @@ def total_seconds(study: Study, expected: list[Expected]) -> float:
         return exact
     pace = QUICK_PACE if study.quick else PACE
     launches = min(CLAIM_LAUNCHES, study.launches[-1])
-    groups: dict[str, list[float]] = {}
+    groups: dict[Conditions, list[float]] = {}
     for one in todo:
-        groups.setdefault(str(one.case.conditions), []).append(one.seconds)
+        groups.setdefault(one.case.conditions, []).append(one.seconds)
     controls = len(study.controls)
     return exact + launches * sum(_launch_seconds([*steps, *steps[:controls]], pace) for steps in groups.values())
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from xbench.records.record import Record
 from xbench.statistics.estimates import Estimate
 from xbench.study.case import Case
+from xbench.study.conditions import Conditions
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class RunLimits:
 class Progress:
     """How far one comparison group is: launches done and planned, ratios so far, and seconds left for the whole run."""
 
-    conditions: dict[str, Any]
+    conditions: Conditions
     launch: int
     planned: int
     ratios: dict[str, Estimate]

@@ -5,6 +5,7 @@ from typing import Any
 
 from xbench.processes.checkout import Checkout
 from xbench.processes.policy import TUNED
+from xbench.study.conditions import KNOWN, Conditions
 
 # Of an arm, what its workers are not told, because the controller starts them so.
 UNTOLD = ("checkout", "policy")
@@ -61,15 +62,14 @@ class Case:
         return self.level == "model"
 
     @property
-    def conditions(self) -> dict[str, Any]:
-        """Everything but the arm. Cases with equal conditions form a comparison group."""
-        return {key: value for key, value in asdict(self).items() if key != "arm"}
+    def conditions(self) -> Conditions:
+        """Everything but the arm."""
+        return Conditions(**{name: getattr(self, name) for name in KNOWN})
 
     def request(self) -> dict[str, Any]:
         """The case as one level of plain values, as a worker is told of it. One of an older commit knows no more."""
         arm = {key: value for key, value in asdict(self.arm).items() if key not in UNTOLD}
-        img_size = list(self.img_size) if self.img_size else None
-        return {"arm": arm.pop("label"), **arm, **self.conditions, "img_size": img_size}
+        return {"arm": arm.pop("label"), **arm, **self.conditions.flat()}
 
     def flat(self) -> dict[str, Any]:
         """The same as it stands in a record."""

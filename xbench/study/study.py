@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
-from typing import Any
 
 from xbench.data.names import STOP
 from xbench.metrics.definitions import METRICS
 from xbench.processes.policy import TUNED
 from xbench.study.case import Arm, Case
+from xbench.study.conditions import Conditions
 from xbench.training.job import Job
 from xbench.training.recipe import Recipe
 
@@ -127,18 +127,18 @@ class Study:
         """The cases in comparison groups: equal in everything but the arm."""
         return [list(group) for _, group in groupby(self.cases(), lambda case: case.conditions)]
 
-    def at(self, conditions: dict[str, Any]) -> "Study":
+    def at(self, conditions: Conditions) -> "Study":
         """The study of one of its comparison groups."""
         return replace(
             self,
-            level=(conditions["level"],),
-            direction=(conditions["direction"],),
-            res=(tuple(conditions["img_size"]),) if conditions["img_size"] else (),
-            tokens=(conditions["tokens"],) if conditions["tokens"] else (),
-            patch=(conditions["patch_size"],),
-            batch=(conditions["batch"],),
-            dtype=(conditions["dtype"],),
-            threads=(conditions["threads"],),
+            level=(conditions.level,),
+            direction=(conditions.direction,),
+            res=(conditions.img_size,) if conditions.img_size else (),
+            tokens=(conditions.tokens,) if conditions.tokens else (),
+            patch=(conditions.patch_size,),
+            batch=(conditions.batch,),
+            dtype=(conditions.dtype,),
+            threads=(conditions.threads,),
         )
 
     def metrics_of(self, case: Case) -> tuple[str, ...]:

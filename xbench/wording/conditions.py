@@ -5,7 +5,7 @@ from typing import Any
 
 from xbench.parsing.axes import show_img_size
 from xbench.statistics.estimates import Estimate
-from xbench.study.conditions import Conditions, axis_value, extent
+from xbench.study.conditions import Conditions, axis_value
 from xbench.wording.numbers import show_interval
 
 # Conditions that can differ among comparison groups of one level and direction, with their heads in a table. "extent"
@@ -39,17 +39,16 @@ def conditions_line(conditions: Conditions, but: Container[str | None] = ()) -> 
 
 def in_words(conditions: Conditions) -> dict[str, str]:
     """Each condition as a phrase that stands by itself, empty where there is nothing to say."""
-    alone = conditions["level"] == "op"
-    batch = conditions["batch"]
+    alone, batch = conditions.alone, conditions.batch
     return {
-        "extent": name_extent(f"{conditions['tokens']:,}" if alone else show_img_size(conditions["img_size"]), alone),
-        "size": LEVELS[conditions["level"]].format(conditions["size"]),
-        "patch_size": "" if alone else f"patch {conditions['patch_size']}",
-        "direction": "training" if conditions["direction"] == "training" else "",
+        "extent": name_extent(show_value(conditions, "extent"), alone),
+        "size": LEVELS[conditions.level].format(conditions.size),
+        "patch_size": "" if alone else f"patch {conditions.patch_size}",
+        "direction": "training" if conditions.direction == "training" else "",
         "batch": _plural(batch, "sequence") if alone else f"batch {batch}",
-        "dtype": conditions["dtype"],
-        "device": conditions["device"],
-        "threads": _plural(conditions["threads"], "thread"),
+        "dtype": conditions.dtype,
+        "device": conditions.device,
+        "threads": _plural(conditions.threads, "thread"),
     }
 
 
@@ -72,15 +71,15 @@ def _plural(count: int, noun: str) -> str:
 def value(conditions: Conditions, key: str) -> Any:
     """The condition itself, to compare by."""
     if key != "extent":
-        return conditions[key]
-    return conditions["tokens"] if conditions["level"] == "op" else tuple(conditions["img_size"])
+        return getattr(conditions, key)
+    return conditions.tokens if conditions.alone else conditions.img_size
 
 
 def number(conditions: Conditions, key: str) -> float:
     """Where on an axis it stands; an image by the side in pixels of the square with as many of them."""
     if key != "extent":
-        return float(conditions[key])
-    return axis_value(extent(conditions), "tokens" if conditions["level"] == "op" else "res")
+        return float(getattr(conditions, key))
+    return axis_value(conditions.extent, "tokens" if conditions.alone else "res")
 
 
 def show_value(conditions: Conditions, key: str) -> str:
@@ -111,5 +110,5 @@ def settings(places: Sequence[Conditions]) -> list[list[Conditions]]:
     """The conditions apart by level and direction: what is measured there differs in kind."""
     found: dict[tuple[str, str], list[Conditions]] = {}
     for place in places:
-        found.setdefault((place["level"], place["direction"]), []).append(place)
+        found.setdefault((place.level, place.direction), []).append(place)
     return list(found.values())

@@ -5,7 +5,6 @@ from typing import Any
 
 from xbench.analysis.results import Results
 from xbench.metrics.definitions import METRICS
-from xbench.parsing.axes import show_img_size
 from xbench.processes.policy import TUNED
 from xbench.study.conditions import Conditions
 from xbench.study.study import LOOK_LAUNCHES
@@ -22,12 +21,12 @@ def command_of(results: Results, place: Conditions, arm: str) -> str:
     sides = _sides(results, arm)
     labels = [side["arm"] for side in sides]
     modes, policies = ([*dict.fromkeys(side[key] for side in sides)] for key in ("mode", "policy"))
-    plain = (place["level"], place["direction"], modes) == ("model", "inference", ["eager"])
+    plain = (place.level, place.direction, modes) == ("model", "inference", ["eager"])
     options = {**_arms(sides, len(modes) > 1 or len(policies) > 1), **_extent(place)}
-    options |= {f"--{key}": [place[key]] for key in ("size", "batch", "dtype", "device", "threads")}
+    options |= {f"--{key}": [getattr(place, key)] for key in ("size", "batch", "dtype", "device", "threads")}
     options["--metrics"] = [name for name in METRICS if any(results.cell(place, label, name) for label in labels)]
     if not plain:
-        options |= {"--level": [place["level"]], "--direction": [place["direction"]], "--mode": modes}
+        options |= {"--level": [place.level], "--direction": [place.direction], "--mode": modes}
     if policies != [TUNED]:
         options["--policy"] = policies
     if limit := _memory_limit(results, place, arm):
@@ -55,9 +54,9 @@ def _arms(sides: list[dict[str, Any]], crossed: bool) -> Options:
 
 
 def _extent(place: Conditions) -> Options:
-    if place["level"] == "op":
-        return {"--tokens": [place["tokens"]]}
-    return {"--res": [show_img_size(place["img_size"])], "--patch": [place["patch_size"]]}
+    if place.alone:
+        return {"--tokens": [place.tokens]}
+    return {"--res": [place.show_extent()], "--patch": [place.patch_size]}
 
 
 def _memory_limit(results: Results, place: Conditions, arm: str) -> float | None:

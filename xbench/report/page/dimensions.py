@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from xbench.study.conditions import Conditions, tokens_of
+from xbench.study.conditions import Conditions
 from xbench.wording.conditions import AXES, HEADS, in_words, number, show_value
 
 TOKENS = "tokens"
@@ -48,7 +48,7 @@ def dimensions_of(places: Sequence[Conditions]) -> list[Dimension]:
     heads = {**{kind: kind for kind in KINDS}, **HEADS}
     found = [_dimension(head, places, key) for key, head in heads.items()]
     # Of an attention alone the size is the number of tokens already.
-    if any(place["level"] != "op" for place in places):
+    if any(not place.alone for place in places):
         found.append(_dimension("tokens N", places, TOKENS))
     return [one for one in found if len(one.values) > 1]
 
@@ -62,12 +62,12 @@ def _dimension(head: str, places: Sequence[Conditions], key: str) -> Dimension:
 
 
 def _value(place: Conditions, key: str) -> Value:
-    alone = place["level"] == "op"
     if key in KINDS:
-        return Value(None, place[key], place[key], key)
-    if key == TOKENS or (key == "extent" and alone):
-        tokens = tokens_of(place)
-        label = "tokens N of a sequence" if alone else "tokens N of a sequence in stage 3"
+        kind = getattr(place, key)
+        return Value(None, kind, kind, key)
+    if key == TOKENS or (key == "extent" and place.alone):
+        tokens = place.n_tokens
+        label = "tokens N of a sequence" if place.alone else "tokens N of a sequence in stage 3"
         return Value(float(tokens), f"{tokens:,}", f"N = {tokens:,}", label)
     at = number(place, key) if key in AXES else None
     return Value(at, show_value(place, key), in_words(place)[key], AXES.get(key, HEADS[key]))

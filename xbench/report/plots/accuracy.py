@@ -32,7 +32,7 @@ def accuracy(results: Results) -> Figure | None:
     timed = [place for place in places if any(_speed(results, place, arm) for arm in results.arms)]
     if not timed:
         return metric_plot(results, METRIC, "top-1 accuracy [%]", show=show_percent) if places else None
-    panels = [Panel([place], None) for place in timed]
+    panels = [Panel((place,), None) for place in timed]
     figure, drawn = make_figure(panels, PANEL)
     for i, (panel, axes) in enumerate(drawn):
         place = panel.places[0]
@@ -87,7 +87,7 @@ def learning(results: Results) -> Figure | None:
     places = trained_places(results)
     if not places:
         return None
-    figure, drawn = make_figure([Panel([place], None) for place in places], PANEL, share="xy")
+    figure, drawn = make_figure([Panel((place,), None) for place in places], PANEL, share="xy")
     for i, (panel, axes) in enumerate(drawn):
         for arm in results.arms:
             curves = [

@@ -27,7 +27,7 @@ from xbench.report.plots.panels import (
     tick_each,
 )
 from xbench.statistics.estimates import Estimate
-from xbench.study.conditions import Conditions, tokens_of
+from xbench.study.conditions import Conditions
 from xbench.wording.numbers import show_power
 
 MOST_SAID = 30  # exponents in a legend
@@ -36,7 +36,7 @@ THEORY: Any = (0, (2, 2))
 
 def scaling(results: Results) -> Figure | None:
     """Time of an image against N, with the fitted power of N and the one that the attention's stated cost gives."""
-    training = all(place["direction"] == "training" for place in results.conditions)
+    training = all(place.direction == "training" for place in results.conditions)
     label = f"time of {'a training step per' if training else 'one'} {unit_of(results)} [ms]"
     return _growth(results, Results.speed_metric_at, label, _milliseconds)
 
@@ -74,25 +74,25 @@ def _growth(
             panel = Panel(sweep.conditions, "extent")
             cells = {arm: [results.cell(place, arm, metric) for place in sweep.conditions] for arm in results.arms}
             points = {arm: [figure_of(cell, metric) if cell else None for cell in own] for arm, own in cells.items()}
-            grown[id(panel)] = panel, metric, found, points
+            grown[panel] = metric, found, points
     if not grown:
         return None
-    figure, drawn = make_figure([panel for panel, *_ in grown.values()], share="y")
+    figure, drawn = make_figure(list(grown), share="y")
     ends = span(figure for *_, points in grown.values() for own in points.values() for figure in own if figure)
     said: dict[str, list[str]] = {arm: [] for arm in results.arms}
     # Of many arms, the stated powers stand in the legend alone.
     with_theory = len(results.arms) <= MANY
     for i, (panel, axes) in enumerate(drawn):
-        _, metric, exponents, points = grown[id(panel)]
+        metric, exponents, points = grown[panel]
         trusted = [results.trusted(place, metric) for place in panel.places]
-        n = [float(tokens_of(place)) for place in panel.places]
+        n = [float(place.n_tokens) for place in panel.places]
         for arm in results.arms:
             _grow(axes, style(results, arm), n, points[arm], exponents[arm], trusted, with_theory)
             if power := exponents[arm]:
                 said[arm].append(", ".join(filter(None, [_power(power), axes.get_title(loc="left")])))
         tick_each(axes, n, [f"{x:,.0f}" for x in n])
         set_log(axes, "y", ends)
-        alone = panel.places[0]["level"] == "op"
+        alone = panel.places[0].alone
         axes.set_xlabel("tokens N of a sequence" if alone else "tokens N of a sequence in stage 3")
         axes.set_ylabel(label if i % across(len(drawn)) == 0 else "")
         mark_void(results, [(panel, axes)], metric)

@@ -75,7 +75,7 @@ def max_batch(results: Results) -> Figure | None:
 
 def unit_of(results: Results) -> str:
     """What is counted: an attention alone sees sequences."""
-    return "sequence" if all(place["level"] == "op" for place in results.conditions) else "image"
+    return "sequence" if all(place.alone for place in results.conditions) else "image"
 
 
 def _most(results: Results, metric: str) -> float:

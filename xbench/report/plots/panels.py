@@ -50,13 +50,13 @@ WRAP = 52  # letters in a line of a legend
 class Panel:
     """Conditions that share one pair of axes: a single one, or several along the condition named ``axis``."""
 
-    places: list[Conditions]
+    places: tuple[Conditions, ...]
     axis: str | None
 
     @property
     def label(self) -> str:
         """Of the x axis."""
-        if self.axis == "extent" and self.places[0]["level"] == "op":
+        if self.axis == "extent" and self.places[0].alone:
             return "tokens N of a sequence"
         return AXES[self.axis] if self.axis else ""
 
@@ -72,7 +72,7 @@ def make_panels(places: Sequence[Conditions], apart: Collection[str] = ()) -> li
             found.setdefault(tuple(value(place, key) for key in rest), []).append(place)
         for own in found.values():
             ordered = sorted(own, key=lambda place: number(place, axis)) if axis else own
-            panels.append(Panel(ordered, axis if len(own) > 1 else None))
+            panels.append(Panel(tuple(ordered), axis if len(own) > 1 else None))
     return panels
 
 
@@ -89,7 +89,7 @@ def make_figure(
     columns = across(len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.3), layout="constrained")
-    alike = len({(panel.places[0]["level"], panel.places[0]["direction"]) for panel in panels}) == 1
+    alike = len({(panel.places[0].level, panel.places[0].direction) for panel in panels}) == 1
     grid = figure.subplots(
         rows, columns, squeeze=False, sharex=alike and "x" in share, sharey=alike and "y" in share
     ).flatten()

@@ -54,7 +54,7 @@ def training(results: Results) -> Figure | None:
         whole = results.cell(place, arm, "throughput")
         if whole is None or whole.figure is None:
             return show_number(sum(figure.value for _, figure in parts(place, arm)), 3)
-        return show_estimate(whole.figure.inverse.times(1e3 * place["batch"]))
+        return show_estimate(whole.figure.inverse.times(1e3 * place.batch))
 
     return _stacked(results, parts, text, colours, "training step of a batch [ms]")
 
@@ -105,7 +105,7 @@ def _stacked(
         return None
     arms = [arm for arm in results.arms if any(parts_of(place, arm) for place in places)]
     size = bars_size(arms, width=5.0 if behind else 4.4)
-    figure, drawn = make_figure([Panel([place], None) for place in places], size, share="y")
+    figure, drawn = make_figure([Panel((place,), None) for place in places], size, share="y")
     for panel, axes in drawn:
         (place,) = panel.places
         reach = 0.0

@@ -51,7 +51,7 @@ def speed(results: Results) -> Figure | None:
     many = len(results.arms) > MANY
     if many:
         ends = [place for panel in panels for place in (panel.places[0], *panel.places[1:][-1:])]
-        panels = [Panel([place], None) for place in ends]
+        panels = [Panel((place,), None) for place in ends]
     lines = any(panel.axis for panel in panels)
     share = "x" if many else "y" if lines else "xy"
     figure, drawn = make_figure(panels, PANEL if lines else bars_size(others), share=share)
@@ -120,7 +120,7 @@ def _mark(axes: Axes, results: Results, arm: str, found: list[Crossover]) -> Non
 
 def _where(one: Crossover, arm: str, panel: Panel, title: str) -> str:
     """ "ahead from 310 px (301–321), patch 2"."""
-    alone = panel.places[0]["level"] == "op"
+    alone = panel.places[0].alone
     near, interval = show_crossing(Estimate(one.at, one.low, one.high, launches=1), alone)
     return f"{'ahead' if one.above == arm else 'behind'} from {near} ({interval}){title and f', {title}'}"
 

@@ -153,7 +153,7 @@ def figure_columns(results: Results, places: Sequence[Conditions], arms: Sequenc
 
 def column_head(column: Column, places: Sequence[Conditions]) -> str:
     """Its head over these places: an attention alone sees sequences, not images."""
-    alone = all(place["level"] == "op" for place in places)
+    alone = all(place.alone for place in places)
     return "seq/s" if alone and column.head == "img/s" else column.head
 
 
@@ -203,7 +203,7 @@ COLUMNS: dict[str, list[Column]] = {
 
 def _wanted(column: Column, results: Results) -> bool:
     """Ratios need two arms; the ratio of latencies says at batch 1 what that of throughputs says."""
-    batches = {conditions["batch"] for conditions in results.conditions}
+    batches = {conditions.batch for conditions in results.conditions}
     repeats = column.metric == "latency" and "throughput" in results.metrics and batches == {1}
     return not column.is_ratio or (len(results.arms) > 1 and not repeats)
 

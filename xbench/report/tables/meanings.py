@@ -72,10 +72,10 @@ def _with_unit(figure: Estimate, unit: str) -> str:
 def exponent_grids(results: Results) -> list[Grid]:
     """By sweep and arm, the power of N that is stated, that of the measured time and that of the memory."""
     sweeps = results.sweeps()
-    beginning = {id(sweep.conditions[0]): sweep for sweep in sweeps}
+    beginning = {sweep.conditions[0]: sweep for sweep in sweeps}
 
     def row(place: Conditions, arm: str) -> list[str] | None:
-        sweep = beginning[id(place)]
+        sweep = beginning[place]
         last = sweep.conditions[-1]
         metrics = results.speed_metric_at(last), results.memory_metric_at(last)
         found = [exponent(results, sweep, arm, metric) if metric else None for metric in metrics]
@@ -92,10 +92,10 @@ def exponent_grids(results: Results) -> list[Grid]:
 def crossover_grids(results: Results) -> list[Grid]:
     """By sweep and arm, from which size on it is faster or slower than the reference arm."""
     sweeps = [sweep for sweep in results.sweeps() if len(sweep.conditions) > 1]
-    beginning = {id(sweep.conditions[0]): sweep for sweep in sweeps}
+    beginning = {sweep.conditions[0]: sweep for sweep in sweeps}
 
     def row(place: Conditions, arm: str) -> list[str] | None:
-        sweep = beginning[id(place)]
+        sweep = beginning[place]
         crossed = crossovers(results, sweep, arm, results.against) if arm != results.against else []
         rows = [_crossing(one, arm, alone=sweep.axis == "tokens") for one in crossed]
         return ["; ".join(column) for column in zip(*rows, strict=True)] or None

@@ -160,10 +160,10 @@ def _notes(results: Results) -> list[str]:
 
 def _failures(results: Results) -> list[str]:
     """What the sentences on pairs do not say: what ended early, and what did not run where there are no such."""
-    said = set() if _in_one(results) else {id(place) for place in _said(results)}
+    said = set() if _in_one(results) else set(_said(results))
     by_arm: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for place, arm, cell in results.failures:
-        if id(place) in said and why_not(results, place, arm, results.speed_metric_at(place)):
+        if place in said and why_not(results, place, arm, results.speed_metric_at(place)):
             continue
         if METRICS[cell.metric].how == "static" and why_not(results, place, arm, None) is None:
             continue  # a count alone, which ``uncounted`` tells of

@@ -25,7 +25,7 @@ def findings(results: Results) -> list[str]:
 def _growth(results: Results, sweep: Sweep) -> list[str]:
     """One sentence for time and one for memory, with the exponents of all arms, or the extremes of many."""
     found = []
-    step = "a training step" if sweep.fixed["direction"] == "training" else "an image"
+    step = "a training step" if sweep.conditions[0].direction == "training" else "an image"
     largest = sweep.conditions[-1]
     for metric, what, void in (
         (
@@ -73,7 +73,7 @@ def _ceilings(results: Results, sweep: Sweep) -> list[str]:
         return []
     first, *others = sorted(found, key=lambda arm: found[arm][0].value, reverse=True)
     share, most = found[first]
-    whole = "block" if place["level"] == "block" else "model"
+    whole = "block" if place.level == "block" else "model"
     text = (
         f"At {describe(place, results)}{_smaller(results, sweep, place)}, {first}'s attention takes "
         f"{show_share(share)} of an instrumented eager pass; without it the {whole} would be {show_interval(most)} "

@@ -141,8 +141,8 @@ def _speed(results: Results, conditions: Conditions, arm: str) -> str:
     if finding == "lower":
         arm, reference, faster = reference, arm, faster.inverse
     by = "" if metric == "throughput" else f", by {BY.get(metric) or METRICS[metric].label}"
-    if metric == "throughput" and conditions["batch"] > 1:
-        by = f", by throughput at batch {conditions['batch']}"
+    if metric == "throughput" and conditions.batch > 1:
+        by = f", by throughput at batch {conditions.batch}"
     interval = f"{CONFIDENCE:.0%} interval {span(faster)}, {faster.launches} launches{by}"
     times = f"{bare(faster)} times as fast as {reference} ({interval})"
     if finding == "equal":
@@ -171,7 +171,7 @@ def _at(results: Results, conditions: Conditions, arm: str) -> str:
     """ "at 1.2 img/s"."""
     metric = results.speed_metric_at(conditions) or ""
     cell = results.cell(conditions, arm, metric)
-    unit = METRICS[metric].unit.replace("img", "seq" if conditions["level"] == "op" else "img")
+    unit = METRICS[metric].unit.replace("img", "seq" if conditions.alone else "img")
     return f"at {bare(cell.figure)} {unit}" if cell and cell.figure else "in a time that is not known"
 
 

@@ -40,10 +40,10 @@ def describe_beside(sweep: Sweep, results: Results) -> str:
 
 
 def _beside_extent(conditions: Conditions, results: Results) -> list[str]:
-    level = conditions["level"]
+    level = conditions.level
 
     def find() -> list[str]:
-        return varying([other for other in results.conditions if other["level"] == level])
+        return varying([other for other in results.conditions if other.level == level])
 
     said = {"direction", *results.once(("varying", level), find), *(["size"] if level != "model" else [])}
     return [key for key, text in in_words(conditions).items() if text and key in said and key != "extent"]
@@ -51,7 +51,7 @@ def _beside_extent(conditions: Conditions, results: Results) -> list[str]:
 
 def sizes(places: Sequence[Conditions]) -> str:
     """ "256, 512 and 1024 px" or "N = 1,024 and 4,096"."""
-    return name_extent(listing([show_value(place, "extent") for place in places]), places[0]["level"] == "op")
+    return name_extent(listing([show_value(place, "extent") for place in places]), places[0].alone)
 
 
 def near(at: float, sweep: Sweep) -> str:

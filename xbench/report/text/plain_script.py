@@ -20,7 +20,7 @@ def plain_script(results: Results) -> list[str]:
     ]
     if not found:
         return []
-    places = list({id(place): place for place, _, _ in found}.values())
+    places = list(dict.fromkeys(place for place, _, _ in found))
     if len(places) == 1 and len(found) <= NAMED:
         own = [f"{show_number(ms, 3)} ms with {arm}{_times(results, place, arm, ms)}" for place, arm, ms in found]
         what = f"about {listing(own)} at {describe(places[0], results)}"
