@@ -6,13 +6,13 @@ import pytest
 from made_records import place
 
 from xbench.study.conditions import Conditions
-from xbench.study.request import make_study
+from xbench.study.request import StudyRequest, make_study
 
 
 @pytest.mark.parametrize("level", ["model", "op"])
 def test_a_case_and_its_record_have_the_same_conditions(level):
     where = {"tokens": [1024]} if level == "op" else {"res": [(64, 96)]}
-    for case in make_study(["xfa", "mhsa"], level=[level], threads=[1], **where).cases():
+    for case in make_study(StudyRequest(["xfa", "mhsa"], level=[level], threads=[1], **where)).cases():
         assert Conditions.of(case.flat()) == case.conditions
         assert case.conditions.flat().items() <= case.flat().items()
 
