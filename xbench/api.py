@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from xbench.analysis.frame import tidy_frame
 from xbench.analysis.results import Results
 from xbench.errors import UserError, unknown_name
 from xbench.files.run_folders import LEDGER, run_folder
@@ -53,8 +54,8 @@ class Comparison:
 
     @property
     def frame(self) -> "pd.DataFrame":
-        """One row per conditions, arm and metric, with intervals and ratios; see ``Results.frame``."""
-        return self.results.frame
+        """One row per conditions, arm and metric, with intervals and ratios; see ``analysis.frame.tidy_frame``."""
+        return tidy_frame(self.results)
 
     @property
     def ratios(self) -> "pd.DataFrame":

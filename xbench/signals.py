@@ -16,6 +16,10 @@ AGAIN_SECONDS = 0.05  # after which a signal whose exception Python swallowed is
 _came: list[int] = []
 
 
+class InterruptedRunError(Exception):
+    """A signal ended a verb that has something to say of what it leaves."""
+
+
 def exit_code() -> int:
     """What a shell calls the end by the signal that came first: 130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP."""
     return 128 + (_came[0] if _came else signal.SIGINT)

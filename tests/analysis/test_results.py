@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from made_records import launches, make, place
 
+from xbench.analysis.frame import tidy_frame
 from xbench.analysis.results import Results
 
 
@@ -31,7 +32,7 @@ def test_levels_and_directions_stand_side_by_side_each_with_its_own_measure_of_s
     assert results.speed_ratio(inference, "b").value == pytest.approx(0.5)
     assert results.speed_ratio(training, "b").value == pytest.approx(0.5)
     assert results.speed_ratio(alone, "b").value == pytest.approx(4.0)
-    frame = results.frame
+    frame = tidy_frame(results)
     assert set(frame["level"]) == {"model", "op"}
     assert set(frame["direction"]) == {"inference", "training"}
     assert set(frame["mode"]) == {"eager"}
@@ -63,7 +64,7 @@ def test_what_explains_is_measured_and_no_column():
     ]
     results = Results(records)
     assert results.metrics == ["throughput"]
-    frame = results.frame.set_index("metric")
+    frame = tidy_frame(results).set_index("metric")
     assert frame["value"].drop("throughput").to_dict() == {"attention_share": 0.75, "ceiling": 4.0}
     assert frame["launches"]["ceiling"] == 2
 
@@ -71,7 +72,7 @@ def test_what_explains_is_measured_and_no_column():
 def test_a_ratio_to_nothing_is_none():
     results = Results([make("a", place(), "max_batch", [0]), make("b", place(), "max_batch", [3])])
     assert results.ratio(results.conditions[0], "b", "max_batch") is None
-    assert results.frame["ratio"].isna().all()
+    assert tidy_frame(results)["ratio"].isna().all()
 
 
 def test_largest_batches_under_different_limits_are_no_ratio():
@@ -113,4 +114,4 @@ def test_conditions_that_a_newer_version_recorded_make_groups_of_their_own():
     assert len(results.sweeps()) == 2
     assert results.ratio(cold, "b", "throughput").value == pytest.approx(2)
     assert results.ratio(warm, "b", "throughput") is None
-    assert results.frame["cache"].tolist() == ["cold", "cold", "warm"]
+    assert tidy_frame(results)["cache"].tolist() == ["cold", "cold", "warm"]

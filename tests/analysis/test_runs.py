@@ -14,6 +14,7 @@ from places import ROOT
 from rich.console import Console
 
 import xbench
+from xbench.analysis.frame import tidy_frame
 from xbench.analysis.results import Results
 from xbench.analysis.runs import find_runs, read_run, run_folder
 from xbench.errors import UserError
@@ -111,7 +112,7 @@ def test_load_gives_what_the_results_of_each_run_give(runs):
     assert torn["value"].to_dict() == {"a": 4.0, "b": 2.0}
     assert torn["ratio"]["b"] == pytest.approx(0.5)
     assert frame.query("run == 'partly' and arm == 'b'")["status"].tolist() == ["oom"]
-    alone = Results(read_records([REPORTS / "equal-arms" / "records.jsonl"])).frame
+    alone = tidy_frame(Results(read_records([REPORTS / "equal-arms" / "records.jsonl"])))
     old = frame.query("run == 'old'").reset_index(drop=True)
     assert old["value"].tolist() == alone["value"].tolist()
 
@@ -142,7 +143,7 @@ def test_a_folder_with_two_studies_is_one_run_however_it_is_read(tmp_path):
     folder = write(tmp_path / "run", records)
     frame = xbench.load(folder)
     assert set(frame["study"]) == {"s, t"}
-    assert frame.drop(columns=["run", "study"]).equals(read_run(folder).frame)
+    assert frame.drop(columns=["run", "study"]).equals(tidy_frame(read_run(folder)))
     assert frame.set_index("arm")["ratio"]["c"] == pytest.approx(2.0)
 
 

@@ -9,6 +9,7 @@ from made_records import LINEAR, QUADRATIC, exact, place, timed
 from rich.console import Console
 
 from xbench.analysis.figures import figures
+from xbench.analysis.frame import tidy_frame
 from xbench.analysis.history import changes, histories
 from xbench.analysis.results import Results
 from xbench.analysis.roofline import attained
@@ -84,7 +85,7 @@ def test_words_tables_and_frame(results, tmp_path):
     for text in (report, screen.getvalue()):
         assert text.count("≥ ") >= 1
         assert note in " ".join(text.split())
-    frame = results.frame.set_index(["arm", "metric"])
+    frame = tidy_frame(results).set_index(["arm", "metric"])
     own = frame.loc[("xfa", "macs")]
     assert (own.value, own.low, own.high, own.at_least) == (macs(LINEAR), macs(LINEAR), math.inf, OPERATION)
     assert (frame.drop(("xfa", "macs")).at_least == "").all()

@@ -8,6 +8,7 @@ import pytest
 from places import SUPPORT
 
 import xbench
+from xbench.analysis.frame import tidy_frame
 from xbench.analysis.results import Results
 from xbench.records.ledger import Ledger, read_records
 from xbench.runner.launch import heats
@@ -149,7 +150,7 @@ def test_levels_and_directions_give_their_figures(tmp_path, monkeypatch):
     for found in blocks.values():
         for images_per_second, *parts in zip(*(found[name] for name in STEP), strict=True):
             assert 0 < sum(parts) <= 2e3 / images_per_second, "parts of the same block"
-    frame = Results(ledger.read()).frame
+    frame = tidy_frame(Results(ledger.read()))
     assert (frame.status == "ok").all(), frame[frame.status != "ok"].reason.unique()
     trained = frame[frame.direction == "training"].set_index(["level", "metric"]).value
     inferred = frame[frame.direction == "inference"].set_index(["level", "metric"]).value
@@ -233,7 +234,7 @@ def test_a_run_again_measures_only_what_is_missing(comparison, tmp_path, monkeyp
     assert {record.metric for record in new if not record.launch} == {"macs"}
     launch = 2 * 4 + 1  # of both arms latency, also a plain script's, throughput and breakdown; the limits once
     assert len(new) == 2 + launch, "two counts, and one launch"
-    frame = again.results().frame
+    frame = tidy_frame(again.results())
     compared = frame[(frame.metric == "latency") & (frame.arm == "mhsa")]
     assert (compared.launches == 4).all(), "the launch that lost its other side is still a launch of this one"
     assert (frame[(frame.metric == "latency") & (frame.arm == "xfa")].launches == 3).all()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from xbench.analysis.counted import exact_figure
 from xbench.analysis.sweeps import Sweep, find_sweeps
@@ -15,9 +15,6 @@ from xbench.statistics.estimates import Difference, Estimate, estimate, launch_l
 from xbench.statistics.proportions import paired_points, percent_over_seeds
 from xbench.statistics.verdicts import control_holds
 from xbench.study.conditions import ARM_FIELDS, Conditions
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Found = TypeVar("Found")
 
@@ -283,13 +280,6 @@ class Results:
         cells = [cell for metric in self._occurring if (cell := self.cell(conditions, arm, metric))]
         failed = [cell for cell in cells if cell.status != "ok"]
         return min(failed, key=lambda cell: METRICS[cell.metric].how == "static", default=None)
-
-    @property
-    def frame(self) -> "pd.DataFrame":
-        """One row per conditions, arm and metric; see ``analysis.frame``."""
-        from xbench.analysis.frame import tidy_frame
-
-        return tidy_frame(self)
 
 
 def _images(records: Sequence[Record]) -> int:

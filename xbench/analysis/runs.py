@@ -173,7 +173,7 @@ def load(*paths: str | Path) -> "pd.DataFrame":
             ``results/runs``; without any, all that lie in ``results/runs``.
 
     Returns:
-        ``Results.frame`` of each run, as ``read_run`` reads it, with the columns ``run`` (name of the folder, its path
+        ``tidy_frame`` of each run, as ``read_run`` reads it, with the columns ``run`` (name of the folder, its path
         where two have the same) and ``study`` (name of its study, or names) before the others. Intervals and ratios
         are within a run, never across runs.
 
@@ -182,6 +182,7 @@ def load(*paths: str | Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
+    from xbench.analysis.frame import tidy_frame
     from xbench.analysis.results import Results
 
     ledgers: dict[Path, list[Record]] = {}
@@ -193,7 +194,7 @@ def load(*paths: str | Path) -> "pd.DataFrame":
     names = _names(list(ledgers))
     frames = []
     for ledger, records in ledgers.items():
-        frame = Results(records).frame
+        frame = tidy_frame(Results(records))
         if not frame.empty:
             frame.insert(0, "study", _studies(records))
             frame.insert(0, "run", names[ledger])

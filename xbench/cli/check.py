@@ -12,12 +12,12 @@ from rich.text import Text
 from xbench.cli.app import EXIT_CHECK_FAILED, EXIT_NOTHING_MEASURED, app
 from xbench.cli.arguments import ManyValues
 from xbench.cli.given import given_file
-from xbench.cli.main import InterruptedRunError
 from xbench.cli.options import COMPARED, OUTPUT, Force, Json, Limits, Many, WorkerLimits, option, spread
 from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
 from xbench.errors import UserError, unknown_name
 from xbench.files.writing import check_targets, write_file
+from xbench.signals import InterruptedRunError
 
 if TYPE_CHECKING:
     from xbench.regression.session import Session

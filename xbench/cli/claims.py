@@ -9,11 +9,11 @@ import typer
 from xbench.cli.app import app
 from xbench.cli.arguments import ManyValues, command_line
 from xbench.cli.given import given_file, given_name
-from xbench.cli.main import InterruptedRunError
 from xbench.cli.options import OUTPUT, Force, Json, Many, Quick, WorkerLimits, option, spread
 from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
 from xbench.files.writing import check_target, write_file
+from xbench.signals import InterruptedRunError
 
 if TYPE_CHECKING:
     from xbench.claims.replay import Evidence

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from xbench.errors import UserError
-from xbench.signals import ending, exit_code
+from xbench.signals import InterruptedRunError, ending, exit_code
 
 LONG, KEPT = (
     re.compile(r"\S{300,}"),
@@ -26,10 +26,6 @@ PLAIN |= {"✓": "ok", "✗": "x", "†": "+", "²": "^2", "³": "^3", "√": "s
 
 class OutputClosedError(Exception):
     """Nobody reads standard output any more."""
-
-
-class InterruptedRunError(Exception):
-    """A signal ended a verb that has something to say of what it leaves."""
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ import typer
 from xbench.cli.app import EXIT_NOTHING_MEASURED, EXIT_SOME_FAILED, app
 from xbench.cli.arguments import ManyValues, command_line
 from xbench.cli.given import given_file
-from xbench.cli.main import InterruptedRunError
 from xbench.cli.options import Quick, RunOptions, Save, StudyOptions, spread
 from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
+from xbench.signals import InterruptedRunError
 
 if TYPE_CHECKING:
     from xbench.runner.progress import RunLimits

@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from xbench.cli.app import app
 from xbench.cli.arguments import ManyValues
-from xbench.cli.main import InterruptedRunError
 from xbench.cli.options import (
     ACCURACY,
     OUTPUT,
@@ -26,6 +25,7 @@ from xbench.cli.options import (
 )
 from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
+from xbench.signals import InterruptedRunError
 
 if TYPE_CHECKING:
     from xbench.training.loop import Step
