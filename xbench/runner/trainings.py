@@ -81,6 +81,8 @@ class Trainings:
 
     def _speaking(self) -> list[ChildProcess]:
         """Those that have something to say, waited for; all of them where none has spoken for so long."""
+        if not self._running:  # all that waited were lost with another seed
+            return []
         with selectors.DefaultSelector() as selector:
             for process in self._running:
                 selector.register(process, selectors.EVENT_READ, data=process)
