@@ -161,13 +161,14 @@ class TrainingStub:
 
     def say(self, job, folder):
         self._asked = job["attn"], job["seed"]
+        self._job = job
         TrainingStub.started[self._asked] += 1
 
     def hear(self, seconds):
         if TrainingStub.ends[self._asked] > 0:
             TrainingStub.ends[self._asked] -= 1
             raise ArmError("oom", "planted", by_others=TrainingStub.by_others)
-        return {"result": {"top1": 50.0, **dict.fromkeys(KEPT)}}
+        return {"result": {"top1": 50.0, **dict.fromkeys(KEPT), "job": self._job}}
 
     def stop(self):
         os.close(self._reading)
