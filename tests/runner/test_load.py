@@ -11,7 +11,7 @@ from xbench.analysis.results import Results
 from xbench.processes.child import failure
 from xbench.processes.parent import ArmError, ChildProcess
 from xbench.records.ledger import Ledger
-from xbench.runner.runner import Runner
+from xbench.runner.runner import KEPT, Runner
 from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import Study
 
@@ -142,6 +142,91 @@ def test_once_only_and_only_where_others_are_to_blame(run, by_others, attempts, 
     assert Stub.ends["mhsa", "memory"] == 9 - attempts
     (conditions,) = results.conditions
     assert results.cell(conditions, "xfa", "throughput").figure.launches == 2
+
+
+class TrainingStub:
+    """A training process without a process, which memory ends as often as planned before it tells a result."""
+
+    ends: Counter[tuple[str, int]]
+    by_others = True
+    started: Counter[tuple[str, int]]
+    pending = False
+
+    def __init__(self, *_):
+        self._reading, self._writing = os.pipe()
+        os.write(self._writing, b"something to say")
+
+    def fileno(self):
+        return self._reading
+
+    def say(self, job, folder):
+        self._asked = job["attn"], job["seed"]
+        TrainingStub.started[self._asked] += 1
+
+    def hear(self, seconds):
+        if TrainingStub.ends[self._asked] > 0:
+            TrainingStub.ends[self._asked] -= 1
+            raise ArmError("oom", "planted", by_others=TrainingStub.by_others)
+        return {"result": {"top1": 50.0, **dict.fromkeys(KEPT)}}
+
+    def stop(self):
+        os.close(self._reading)
+        os.close(self._writing)
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Trains two arms with two seeds by processes that end as told: status and reason, by arm and seed."""
+
+    def measure(ends, by_others=True):
+        monkeypatch.setattr("xbench.runner.precheck.ArmProcess", Stub)
+        monkeypatch.setattr("xbench.runner.trainings.ChildProcess", TrainingStub)
+        monkeypatch.setattr(Stub, "ends", Counter(), raising=False)
+        monkeypatch.setattr(Stub, "started", Counter(), raising=False)
+        monkeypatch.setattr(TrainingStub, "ends", Counter(ends), raising=False)
+        monkeypatch.setattr(TrainingStub, "by_others", by_others)
+        monkeypatch.setattr(TrainingStub, "started", Counter(), raising=False)
+        study = make_study(StudyRequest(["xfa", "mhsa"], [32], size="xxs", metrics=["top1"], seeds=2, threads=[1]))
+        records = Runner(study, Ledger(tmp_path / "records.jsonl")).run()
+        found = {(r.case["arm"], r.launch): (r.status, r.reason) for r in records}
+        assert len(found) == len(records), "nothing is doubled"
+        return found
+
+    return measure
+
+
+EACH_TRAINING = [(arm, seed) for arm in ("xfa", "mhsa") for seed in (0, 1)]
+
+
+def test_a_training_that_others_ended_is_tried_once_more_and_so_is_each_of_its_seeds(train):
+    found = train({("mhsa", 0): 1, ("mhsa", 1): 1})
+    assert found == dict.fromkeys(EACH_TRAINING, ("ok", ""))
+    assert TrainingStub.started == {("xfa", 0): 1, ("xfa", 1): 1, ("mhsa", 0): 2, ("mhsa", 1): 2}
+
+
+def test_a_training_that_others_ended_twice_is_lost_and_its_other_seeds_are_not(train):
+    found = train({("mhsa", 0): 9})
+    lost = {("mhsa", 0): ("oom", "planted; this was the second attempt")}
+    assert found == {**dict.fromkeys(EACH_TRAINING, ("ok", "")), **lost}
+    assert TrainingStub.started["mhsa", 0] == 2
+
+
+def test_a_training_that_its_own_size_ended_is_not_tried_again_nor_are_its_other_seeds(train):
+    found = train({("mhsa", 0): 9}, by_others=False)
+    assert found == {("xfa", 0): ("ok", ""), ("xfa", 1): ("ok", ""), ("mhsa", 0): ("oom", "planted")}
+    assert TrainingStub.started["mhsa", 1] == 0
+
+
+def test_each_training_is_on_disk_before_the_next_is_asked(train, tmp_path, monkeypatch):
+    hear, held, ledger = TrainingStub.hear, [], tmp_path / "records.jsonl"
+
+    def looking(process, seconds):
+        held.append(len(ledger.read_text().splitlines()) if ledger.exists() else 0)
+        return hear(process, seconds)
+
+    monkeypatch.setattr(TrainingStub, "hear", looking)
+    train({})
+    assert held == [0, 1, 2, 3]
 
 
 MEASURES = """

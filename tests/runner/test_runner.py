@@ -10,11 +10,12 @@ from places import SUPPORT
 import xbench
 from xbench.analysis.frame import tidy_frame
 from xbench.analysis.results import Results
+from xbench.processes.parent import ArmError
 from xbench.records.ledger import Ledger, read_records
 from xbench.runner.launch import heats
 from xbench.runner.progress import RunLimits
 from xbench.runner.runner import Runner
-from xbench.runner.stopping import Group
+from xbench.runner.workers import Ending, Standing
 from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import Study
 
@@ -69,19 +70,19 @@ def test_an_arm_that_dies_in_a_launch_leaves_the_others_and_its_exact_figures(tm
 
 def test_arms_that_do_not_fit_side_by_side_run_in_heats_each_with_the_reference_and_its_control():
     (cases,) = make_study(StudyRequest(["xfa", "mhsa", "pool", "linear"], [64], size="xxs", threads=[1])).groups()
-    group = Group(cases, "xfa", process_bytes=dict.fromkeys(["xfa", "mhsa", "pool", "linear"], 2**30))
+    standing, held = Standing(tuple(cases), "xfa"), dict.fromkeys(["xfa", "mhsa", "pool", "linear"], 2**30)
     each = 2**30
 
     def labels(room):
-        placed, refused = heats(group, room)
+        placed, refused = heats(standing, held, room)
         return [[case.arm.label for case in heat] for heat in placed], [case.arm.label for case in refused]
 
     assert labels(5 * each) == ([["xfa", "mhsa", "pool", "linear", "xfa again"]], [])
     assert labels(3 * each) == ([["xfa", "mhsa", "pool"], ["xfa", "linear", "xfa again"]], [])
-    group.process_bytes["pool"] = 2**40
+    held["pool"] = 2**40
     assert labels(3 * each) == ([["xfa", "mhsa", "linear"], ["xfa", "xfa again"]], ["pool"])
-    group.leave(cases[0])
-    assert [case.arm.label for case in group.open] == ["mhsa", "pool", "linear"], "no control without the reference"
+    left = standing.after(Ending(cases[0], ArmError("crash", "planted")))
+    assert [case.arm.label for case in left.open] == ["mhsa", "pool", "linear"], "no control without the reference"
 
 
 def test_every_heat_is_measured_and_taken_over(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Launches are spent where they are needed, and looked at only at fixed numbers."""
 
+from dataclasses import replace
+
 import pytest
 
 from xbench.runner.stopping import Schedule
@@ -57,5 +59,6 @@ def test_a_group_with_nothing_but_its_control_is_left():
     study = make_study(StudyRequest(["xfa", "mhsa"], [64]))
     schedule = Schedule(study, None, FakeClock())
     (group,) = schedule.groups
-    group.open = [case for case in group.open if case.arm.control]
+    control = tuple(case for case in group.cases if case.arm.control)
+    group.standing = replace(group.standing, open=control)
     assert not schedule.worth_a_launch(group, lambda group: False)

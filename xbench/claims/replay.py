@@ -22,7 +22,7 @@ from xbench.metrics.definitions import METRICS
 from xbench.parsing.axes import whole
 from xbench.records.ledger import Ledger, read_records
 from xbench.records.record import Record
-from xbench.runner.runner import Runner
+from xbench.runner.runner import run_study
 from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import CLAIM_LAUNCHES, Study
 from xbench.training.request import cuda_is_here
@@ -116,9 +116,7 @@ def on_paper(claims: Iterable[Claim]) -> list[Evidence]:
     found = []
     for study in studies_for(filter(_static, trials), together=True):
         with TemporaryDirectory() as scratch:
-            runner = Runner(study, Ledger(Path(scratch) / LEDGER))
-            runner.run()
-            results = runner.results()
+            results = run_study(study, Ledger(Path(scratch) / LEDGER))
         found.append(Evidence(ON_PAPER, results, results.records[-1]))
     return found
 

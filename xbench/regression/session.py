@@ -11,7 +11,7 @@ from xbench.files.run_folders import LEDGER, new_folder
 from xbench.metrics.definitions import METRICS
 from xbench.records.ledger import Ledger
 from xbench.runner.progress import Observer, RunLimits
-from xbench.runner.runner import Runner
+from xbench.runner.runner import run_study
 from xbench.study.study import Study
 
 RERUN = "rerun"  # a folder of its own, so that nothing of the first run counts
@@ -45,9 +45,7 @@ class Session:
         """
         ledger = Ledger(self.folder / part / LEDGER)
         with self.observing(study) as observer, ledger.alone(observer.waiting):
-            runner = Runner(study, ledger, observer, self.limits, self.effect)
-            runner.run()
-        return runner.results()
+            return run_study(study, ledger, observer, self.limits, self.effect)
 
 
 def gated(study: Study) -> Study:

@@ -6,10 +6,12 @@ about two for eager models; the plan needs no more. Compiling, the search for a 
 are not in it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from xbench.analysis.counted import count
 from xbench.runner.launch import PACE, QUICK_PACE
+from xbench.runner.precheck import Precheck, Prechecks
 from xbench.statistics.estimates import Estimate
 from xbench.study.case import Case
 from xbench.study.conditions import Conditions
@@ -34,6 +36,36 @@ class Expected:
     training_seconds: float = 0.0
     reason: str = ""
     held: bool = False
+
+
+def expect(
+    study: Study, prechecks: Prechecks, case: Case, trainings: int, limits: dict[tuple[str, int], dict[str, Any]]
+) -> Expected:
+    """The forecast of a case with so many trainings still to do. ``limits`` are those of the machine by dtype and
+    threads, and are added to.
+
+    Raises:
+        ArmError: the case is impossible.
+    """
+
+    def seconds(step: Case, found: Precheck) -> float:
+        key = (step.dtype, step.threads)
+        limits[key] = limits.get(key) or prechecks.limits(step)
+        traffic = found.memory["traffic"] if found.memory else 0
+        return step_seconds(step, found.cost["macs"] if found.cost else 0, traffic, limits[key])
+
+    found = prechecks.of(case)
+    if study.executes:
+        prechecks.check_fits(case, found.memory)
+    macs = count(found.cost["macs"], found.cost) if found.cost else None
+    cost = (found.memory["total"] if found.memory else None, macs, seconds(case, found))
+    if not trainings:
+        return Expected(case, *cost)
+    job = study.job(case, 0)
+    recipe = job.recipe
+    step = replace(case, direction="training", batch=recipe.batch, dtype=recipe.dtype, threads=job.threads)
+    steps = recipe.epochs * job.open_data().steps
+    return Expected(case, *cost, trainings, steps * seconds(step, prechecks.of(step)))
 
 
 def step_seconds(case: Case, macs: int, traffic: int, limits: dict[str, Any]) -> float:

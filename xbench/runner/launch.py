@@ -6,81 +6,126 @@ by side with it.
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from xbench.processes.parent import ArmError
 from xbench.processes.policy import STOCK
 from xbench.records.record import Record
-from xbench.runner.stopping import Group
-from xbench.runner.workers import Setup, Workers
+from xbench.runner.workers import Ending, Setup, Standing, Workers
 from xbench.study.case import Case
-from xbench.study.study import LOOK_LAUNCHES
+from xbench.study.study import Study
 
 # Per launch: seconds after which warming an arm up ends in any case, and the least iterations; then the least and the
 # most rounds, and the seconds that decide between them.
 PACE: dict[str, tuple[Any, ...]] = {"warm_up": (5.0, 2), "rounds": (2, 40, 8.0)}
 QUICK_PACE: dict[str, tuple[Any, ...]] = {"warm_up": (1.0, 1), "rounds": (1, 10, 3.0)}
 
-# Of what a plain script gets: blocks per launch, and seconds that a group spends on it before its last launch with it.
-STOCK_BLOCKS, STOCK_SECONDS = 3, 15.0
+STOCK_BLOCKS = 3  # per launch, of what a plain script gets
 
 
-def heats(group: Group, room: int) -> tuple[list[list[Case]], list[Case]]:
+@dataclass(frozen=True)
+class LaunchOutcome:
+    """What came of a launch.
+
+    Attributes:
+        standing: of the group after it. What other processes ended was tried again before.
+        endings: what ended, in this order.
+        records: the figures of the cases that are still open, none of them kept yet.
+        seconds, stock_seconds: it took in all, and of that for what a plain script gets.
+    """
+
+    standing: Standing
+    endings: tuple[Ending, ...]
+    records: tuple[Record, ...]
+    seconds: float
+    stock_seconds: float
+
+
+def heats(standing: Standing, process_bytes: Mapping[str, int], room: int) -> tuple[list[list[Case]], list[Case]]:
     """The open cases in heats that fit into ``room`` bytes, each with the reference arm; and those that fit in none.
 
-    The control comes last, so that it takes no other arm's place.
+    ``process_bytes``: what a worker of an arm holds in all. The control comes last, so that it takes no other arm's
+    place.
     """
-    reference = [case for case in group.open if case.arm.label == group.against]
-    others = [case for case in group.open if case not in reference]
+    reference = [case for case in standing.open if case.arm.label == standing.against]
+    others = [case for case in standing.open if case not in reference]
+    held = {**process_bytes}
+    for case in others:
+        if case.arm.control:
+            held[case.arm.label] = process_bytes.get(standing.against, 0)
     found: list[list[Case]] = []
     refused: list[Case] = []
     for case in sorted(others, key=lambda case: case.arm.control):
-        place = next((heat for heat in found if _fits([*heat, case], group, room)), None)
+        place = next((heat for heat in found if _fits([*heat, case], held, room)), None)
         if place is not None:
             place.append(case)
-        elif _fits([*reference, case], group, room):
+        elif _fits([*reference, case], held, room):
             found.append([*reference, case])
         else:
             refused.append(case)
     return found or [reference], refused
 
 
-def _fits(cases: Sequence[Case], group: Group, room: int) -> bool:
-    labels = [group.against if case.arm.control else case.arm.label for case in cases]
+def _fits(cases: Sequence[Case], held: Mapping[str, int], room: int) -> bool:
     # While exact figures are taken a worker holds more than in a launch, because the profiler works beside it.
-    return cases[0].device != "cpu" or sum(group.process_bytes.get(label, 0) for label in labels) <= room
+    return cases[0].device != "cpu" or sum(held.get(case.arm.label, 0) for case in cases) <= room
 
 
 class Launch:
-    """Measures the open cases of a group once."""
+    """Measures the open cases of a group once.
 
-    def __init__(self, setup: Setup, group: Group):
+    Args:
+        make_record: makes a record that is not kept, as ``Recorder.record`` does.
+        run_id, number: the run, and which of its launches with this group it is; they decide the order of turns.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        study: Study,
+        standing: Standing,
+        make_record: Callable[..., Record],
+        run_id: str,
+        number: int,
+    ):
         self._setup = setup
-        self._study = setup.recorder.study
-        self._group = group
-        self._pace = QUICK_PACE if self._study.quick else PACE
-        group.began += 1
-        self._number = group.began
-        self._order = random.Random(f"{setup.recorder.run_id} {self._number}")
+        self._study = study
+        self._standing = standing
+        self._make_record = make_record
+        self._endings: list[Ending] = []
+        self._pace = QUICK_PACE if study.quick else PACE
+        self._number = number
+        self._order = random.Random(f"{run_id} {number}")
 
-    def run(self) -> None:
-        """Measures all heats and keeps their records, none of which is kept before all are there."""
+    def run(self, process_bytes: Mapping[str, int], *, stock: bool) -> LaunchOutcome:
+        """Measures all heats. ``stock``: and what a plain script gets."""
         began = time.monotonic()
-        placed, refused = heats(self._group, self._setup.room)
+        placed, refused = heats(self._standing, process_bytes, self._setup.room)
         for case in refused:
-            self._group.leave(case)
-            reason = f"no room beside {self._group.against}, with which it takes turns in one memory; measure it alone"
-            self._setup.recorder.end(case, ArmError("oom", reason))
+            against = self._standing.against
+            reason = f"no room beside {against}, with which it takes turns in one memory; measure it alone"
+            ending = Ending(case, ArmError("oom", reason))
+            self._endings.append(ending)
+            self._standing = self._standing.after(ending)
         records: list[Record] = []
         for heat, placed_cases in enumerate(placed):
             # An earlier heat may have ended the reference arm, and with it a control that has this heat to itself.
-            if cases := [case for case in placed_cases if case in self._group.open]:
+            if cases := [case for case in placed_cases if case in self._standing.open]:
                 records += self._heat(heat, cases)
-        records += self._stock_latency()
-        still = {case.arm.label for case in self._group.open}
-        self._setup.recorder.keep([record for record in records if record.case["arm"] in still])
-        self._group.launch_seconds = time.monotonic() - began
+        heats_end = time.monotonic()
+        if stock:
+            records += self._stock_latency()
+        end = time.monotonic()
+        still = {case.arm.label for case in self._standing.open}
+        kept = tuple(record for record in records if record.case["arm"] in still)
+        return LaunchOutcome(self._standing, tuple(self._endings), kept, end - began, end - heats_end)
+
+    def _take_in(self, workers: Workers) -> None:
+        """How the group stands after workers that have ended."""
+        self._standing = workers.standing
+        self._endings += workers.take_endings()
 
     def _heat(self, heat: int, cases: list[Case]) -> list[Record]:
         batches = self._batches(cases[0])
@@ -88,7 +133,7 @@ class Launch:
         blocks: dict[Case, dict[int, list[dict[str, Any]]]] = {case: {b: [] for b in batches} for case in cases}
         records: list[Record] = []
         launch = f"launch {self._number}"
-        with Workers(self._setup, self._group, cases) as workers:
+        with Workers(self._setup, self._standing, cases) as workers:
             seconds, at_least = self._pace["warm_up"]
             for batch in batches:
                 limits = {"seconds": seconds, "at_least": at_least}
@@ -111,23 +156,18 @@ class Launch:
                 arguments = {"case": cases[0].request()} if name == "limits" else {}
                 for case, answer in workers.in_turn(doing, name, wanted, metric=name, **arguments):
                     records.append(self._record(case, heat, name, answer["samples"], answer["detail"]))
+        self._take_in(workers)
         # As a whole, because all that turns were taken with has to be of one time.
-        return self._heat(heat, [case for case in cases if case in self._group.open]) if workers.again else records
+        return self._heat(heat, [case for case in cases if case in self._standing.open]) if workers.again else records
 
     def _stock_latency(self) -> list[Record]:
-        """Latency in processes with nothing set, as a plain script has it: each runs alone, and nothing is paired.
-
-        In the first launches only: its intervals are none that a claim rests on, and it takes longest of all.
-        """
+        """Latency in processes with nothing set, as a plain script has it: each runs alone, and nothing is paired."""
         name = "stock_latency"
-        wanted = [case for case in self._group.open if name in self._study.metrics_of(case)]
-        if not wanted or self._number > LOOK_LAUNCHES or self._group.stock_seconds > STOCK_SECONDS:
-            return []
-        began = time.monotonic()
+        wanted = [case for case in self._standing.open if name in self._study.metrics_of(case)]
         records = []
         doing = f"launch {self._number}: as a plain script"
         while wanted:
-            with Workers(self._setup, self._group, wanted, only=name, policy=STOCK) as workers:
+            with Workers(self._setup, self._standing, wanted, only=name, policy=STOCK) as workers:
                 for case, warm in workers.in_turn(
                     doing, "warm_up", self._shuffled(workers), name, batch=1, seconds=1.0, at_least=1
                 ):
@@ -140,8 +180,8 @@ class Launch:
                     if len(taken) == blocks:
                         samples = [1e3 * block["seconds"] for block in taken]
                         records.append(self._record(case, 0, name, samples, _quality(1, warm, taken)))
+            self._take_in(workers)
             wanted = workers.again
-        self._group.stock_seconds += time.monotonic() - began
         return records
 
     def _batches(self, case: Case) -> list[int]:
@@ -160,7 +200,7 @@ class Launch:
         return self._order.sample(workers.open, len(workers.open))
 
     def _record(self, case: Case, heat: int, name: str, samples: list[float], detail: dict[str, Any]) -> Record:
-        return self._setup.recorder.record(case, name, samples, detail, launch=self._number, heat=heat)
+        return self._make_record(case, name, samples, detail, launch=self._number, heat=heat)
 
     def _block_records(
         self, case: Case, heat: int, blocks: dict[int, list], warm: dict[int, dict], device: dict[str, Any]

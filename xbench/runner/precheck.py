@@ -31,6 +31,16 @@ class Precheck:
     memory: dict[str, int] | None
     missing: dict[str, ArmError]
 
+    @property
+    def figures(self) -> dict[str, tuple[float | None, dict[str, Any]]]:
+        """By metric the figure, None where there is none, and what else is known of it."""
+        cost, memory = self.cost or {}, self.memory or {}
+        return {
+            "params": (self.params, {}),
+            "macs": (cost.get("macs"), {**cost, **memory}),
+            "predicted_memory": (memory["total"] / 2**20 if memory else None, memory),
+        }
+
 
 def _as_precheck(answer: dict[str, Any]) -> Precheck:
     """A worker's answer; one of an older checkout does not say why it predicts no memory."""
@@ -45,26 +55,28 @@ class Prechecks:
     def __init__(self, setup: Setup):
         self._setup = setup
         self._processes: dict[Checkout | None, ArmProcess] = {}
+        self._vouched: dict[Any, dict[str, str]] = {}
         self._refused: dict[Any, ArmError] = {}
         self._not_on_paper: dict[Any, ArmError] = {}
 
-    def vouch(self, case: Case) -> None:
-        """Checks the attention of the case, once, and notes what is to be known of it in the recorder.
+    def vouch(self, case: Case) -> dict[str, str]:
+        """Checks the attention of the case, once, and gives what is to be known of it.
 
         Raises:
             ArmError: it did not get through the checks; every case with it ends so.
         """
-        code, notes = case.arm.code, self._setup.recorder.notes
+        code = case.arm.code
         if code in self._refused:
             raise self._refused[code]
-        if code in notes:
-            return
-        try:
-            notes[code] = self._ask(case, "checking the attention", "vouch", attn=case.arm.attn, size=case.size)
-        except ArmError as end:
-            self._refused[code] = end
-            raise
-        self._setup.observer.noted(case, notes[code])
+        if code not in self._vouched:
+            try:
+                notes = self._ask(case, "checking the attention", "vouch", attn=case.arm.attn, size=case.size)
+            except ArmError as end:
+                self._refused[code] = end
+                raise
+            self._vouched[code] = notes
+            self._setup.observer.noted(case, notes)
+        return self._vouched[code]
 
     def of(self, case: Case, *, cross_check: bool = False) -> Precheck:
         """What is known of the case on paper; with real tensors, where it does not run on the meta device.
@@ -169,3 +181,8 @@ def twice(attempt: Callable[[], Any]) -> Any:
         return attempt()
     except ArmError as end:
         raise end.of_second_attempt() if end.by_others else end from None
+
+
+def process_bytes(peak: int) -> int:
+    """What a worker will about hold in all whose tensors have that peak: itself, and a heap with holes."""
+    return 300 * 2**20 + 2 * peak

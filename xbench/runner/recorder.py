@@ -1,7 +1,7 @@
 """The records of one run: what the ledger already held for its study, and what the run adds, kept at once."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,6 @@ class Recorder:
 
     Attributes:
         records: what the study has so far, held and new.
-        notes: by ``Arm.code``, what is to be known of it: why it is "unverified", how it was "adapted".
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Recorder:
     ):
         self.study = study
         self.records: list[Record] = []
-        self.notes: dict[Any, dict[str, str]] = {}
+        self._notes: dict[Any, dict[str, str]] = {}
         self.run_id = uuid.uuid4().hex[:12]
         self._ledger = ledger
         self._observer = observer
@@ -96,7 +95,7 @@ class Recorder:
             if record.status == "ok" and record.case:
                 self._ok.setdefault(record.key, []).append(record)
 
-    def launches(self, cases: list[Case]) -> int:
+    def launches(self, cases: Sequence[Case]) -> int:
         """Launches, of this run and earlier ones, that every one of the cases finished: their samples are paired."""
         asked = [(case, name) for case in cases for name in self._names(case, ["timed"]) if METRICS[name].paired]
         found: dict[tuple[str, int], set[tuple[str, str]]] = {}
@@ -138,6 +137,10 @@ class Recorder:
         ):
             raise UserError("the code was changed while it was being measured. Run again; what is finished is kept.")
 
+    def note(self, case: Case, notes: dict[str, str]) -> None:
+        """What every record of the case's code is to say of it: why it is "unverified", how it was "adapted"."""
+        self._notes[case.arm.code] = notes
+
     def record(
         self,
         case: Case,
@@ -157,7 +160,7 @@ class Recorder:
             unit=METRICS[metric].unit,
             against=self.study.against,
             samples=samples,
-            detail={**(detail or {}), **self.notes.get(case.arm.code, {}), **_stated(case.arm)},
+            detail={**(detail or {}), **self._notes.get(case.arm.code, {}), **_stated(case.arm)},
             launch=launch,
             heat=heat,
             policy=self._policy_of(case, metric),

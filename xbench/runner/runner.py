@@ -1,31 +1,32 @@
 """Study → plan → workers → records. The only loop over cases. What the ledger already holds is not measured again.
 
+Whoever measures says what happened; here alone it is written down, and here alone the state of the run is changed.
+
 First every case is surveyed on paper, so that what cannot be is known before time is spent. Then come exact figures,
 each case in a process of its own, and then launches. A launch is in the ledger before the next begins.
 """
 
-import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 import psutil
 
-from xbench.analysis.counted import count
 from xbench.analysis.results import Results
 from xbench.data.photos import photo_paths
 from xbench.processes.parent import EVERY_WORKER, ArmError
 from xbench.records.ledger import Ledger
 from xbench.records.provenance import surroundings
 from xbench.records.record import Record
-from xbench.runner.estimate import Expected, step_seconds
+from xbench.runner.estimate import Expected, expect
+from xbench.runner.exact import ExactOutcome, measure_exact
 from xbench.runner.launch import PACE, QUICK_PACE, Launch
-from xbench.runner.precheck import Precheck, Prechecks
+from xbench.runner.precheck import Precheck, Prechecks, process_bytes
 from xbench.runner.progress import Clock, Observer, Progress, RunLimits, Silent
 from xbench.runner.recorder import Recorder
-from xbench.runner.stopping import Group, Schedule
-from xbench.runner.trainings import Trainings
-from xbench.runner.workers import Setup, Workers
+from xbench.runner.stopping import GroupState, Schedule
+from xbench.runner.trainings import Training, TrainingOutcome, Trainings, training_folder
+from xbench.runner.workers import Ending, Setup
 from xbench.statistics.estimates import Estimate
 from xbench.statistics.verdicts import EFFECT
 from xbench.study.case import Case
@@ -33,7 +34,13 @@ from xbench.study.study import LOOK_LAUNCHES, Study
 
 MEMORY_SHARE = 0.9  # of the free memory, for one worker
 ROOM_SHARE = 0.8  # of the free memory, for all arms of a heat together: near the edge the kernel takes pages from them
-STARTING_AT_ONCE = 2  # processes for exact figures: one starts while another measures
+
+# Of a group, for what a plain script gets, before its last launch with it. It takes longest of all, and is in the first
+# launches only: its intervals are none that a claim rests on.
+STOCK_SECONDS = 15.0
+
+# Parts of what a training run tells of itself that a record holds; by the last three arms are held to be equal.
+KEPT = ("correct", "images", "low", "high", "history", "job", "data", "parameters", "shared_weights", "data_order")
 
 
 class Runner:
@@ -66,7 +73,6 @@ class Runner:
         self.recorder = Recorder(study, ledger, self._observer, policy, photos)
         free = psutil.virtual_memory().available
         self._setup = Setup(
-            self.recorder,
             self.clock,
             self._observer,
             # A worker of another checkout stands in another folder.
@@ -114,39 +120,17 @@ class Runner:
                         expected.append(Expected(case, held=True))
                         continue
                     try:
-                        expected.append(self._expect(prechecks, case, limits))
+                        trainings = len(self.recorder.missing_seeds(case))
+                        expected.append(expect(self.study, prechecks, case, trainings, limits))
                     except ArmError as end:
                         expected.append(Expected(case, reason=f"{end.status}: {end.reason}"))
         return expected
-
-    def _expect(self, prechecks: Prechecks, case: Case, limits: dict[tuple[str, int], dict[str, Any]]) -> Expected:
-        """The forecast of a case. ``limits`` are those of the machine by dtype and threads, and are added to."""
-
-        def seconds(step: Case, found: Precheck) -> float:
-            key = (step.dtype, step.threads)
-            limits[key] = limits.get(key) or prechecks.limits(step)
-            traffic = found.memory["traffic"] if found.memory else 0
-            return step_seconds(step, found.cost["macs"] if found.cost else 0, traffic, limits[key])
-
-        found = prechecks.of(case)
-        if self.study.executes:
-            prechecks.check_fits(case, found.memory)
-        macs = count(found.cost["macs"], found.cost) if found.cost else None
-        cost = (found.memory["total"] if found.memory else None, macs, seconds(case, found))
-        trainings = len(self.recorder.missing_seeds(case))
-        if not trainings:
-            return Expected(case, *cost)
-        job = self.study.job(case, 0)
-        recipe = job.recipe
-        step = replace(case, direction="training", batch=recipe.batch, dtype=recipe.dtype, threads=job.threads)
-        steps = recipe.epochs * job.open_data().steps
-        return Expected(case, *cost, trainings, steps * seconds(step, prechecks.of(step)))
 
     def results(self) -> Results:
         """What the records so far say, with the arms in the order asked for."""
         return self.recorder.results()
 
-    def _take_over(self, group: Group) -> None:
+    def _take_over(self, group: GroupState) -> None:
         for case in group.cases:
             for record in self.recorder.take_over(case):
                 if "process" in record.detail:
@@ -155,27 +139,27 @@ class Runner:
                     group.process_bytes.setdefault(case.arm.label, process_bytes(record.detail["total"]))
         group.launches = self.recorder.launches(group.cases)
 
-    def _finished(self, group: Group, case: Case) -> bool:
+    def _finished(self, group: GroupState, case: Case) -> bool:
         """Whether nothing more is to be found of the case, as far as a look goes."""
         return self._costed(group, case) and not self.recorder.missing_seeds(case)
 
-    def _costed(self, group: Group, case: Case) -> bool:
+    def _costed(self, group: GroupState, case: Case) -> bool:
         """The same of its cost alone."""
         timed = not self.study.timed or group.launches >= LOOK_LAUNCHES
         return timed and not self.recorder.missing(case, ["static", "exact"])
 
     # On paper
 
-    def _precheck(self, prechecks: Prechecks, group: Group) -> None:
+    def _precheck(self, prechecks: Prechecks, group: GroupState) -> None:
         """Static figures of the group, and an end for those of its cases that cannot be."""
         self.recorder.check_unchanged(group.cases)
         records: list[Record] = []
-        ended: list[tuple[Case, ArmError]] = []
+        endings: list[Ending] = []
         for case in group.cases:
             if case.arm.control or self._finished(group, case):
                 continue
             try:
-                prechecks.vouch(case)
+                self.recorder.note(case, prechecks.vouch(case))
                 found = prechecks.of(case, cross_check=True)
                 records += self._static_records(case, found)
                 if self.study.executes:
@@ -183,94 +167,134 @@ class Runner:
                 predicted = found.memory["total"] if found.memory else 0
                 group.process_bytes.setdefault(case.arm.label, process_bytes(predicted))
             except ArmError as end:
-                ended.append((case, end))
+                endings.append(Ending(case, end))
         self.recorder.keep(records)
-        for case, why in ended:
-            group.leave(case)
-            self.recorder.end(case, why)
+        for ending in endings:
+            group.standing = group.standing.after(ending)
+        self._keep_endings(endings)
+
+    def _keep_endings(self, endings: Iterable[Ending]) -> None:
+        for ending in endings:
+            self.recorder.end(ending.case, ending.why, None if ending.metric is None else [ending.metric])
 
     def _static_records(self, case: Case, found: Precheck) -> Iterator[Record]:
         """What is known on paper, and for what is not the reason."""
-        cost, memory = found.cost or {}, found.memory or {}
-        values = {
-            "params": found.params,
-            "macs": cost.get("macs"),
-            "predicted_memory": memory["total"] / 2**20 if memory else None,
-        }
-        details = {"params": {}, "macs": {**cost, **memory}, "predicted_memory": memory}
+        figures = found.figures
         for name in self.recorder.missing(case, ["static"]):
-            value = values[name]
+            value, detail = figures[name]
             if value is None:
                 yield self.recorder.ended(self.recorder.record(case, name, []), found.missing[name])
             else:
-                yield self.recorder.record(case, name, [value], details[name])
+                yield self.recorder.record(case, name, [value], detail)
 
     # Exact figures
 
-    def _measure_exact(self, group: Group) -> None:
+    def _measure_exact(self, group: GroupState) -> None:
         """Also where memory is not asked for: this run finds out whether the output is whole."""
         if not self.study.executes:
             return
         self.recorder.check_unchanged(group.cases)
-        wanted = [case for case in group.open if not case.arm.control and not self._costed(group, case)]
-        while wanted:
-            cases, wanted = wanted[:STARTING_AT_ONCE], wanted[STARTING_AT_ONCE:]
-            with Workers(self._setup, group, cases) as workers:
-                for case in cases:
-                    self._measure_memory(workers, group, case)
-            wanted += workers.again
+        cases = [case for case in group.standing.open if not case.arm.control and not self._costed(group, case)]
+        wanted = {case: self.recorder.missing(case, ["exact"]) for case in cases}
+        with closing(measure_exact(self._setup, group.standing, wanted, self._max_batch_limit)) as outcomes:
+            for outcome in outcomes:
+                self._take_in_exact(group, outcome)
 
-    def _measure_memory(self, workers: Workers, group: Group, case: Case) -> None:
-        began = time.monotonic()
-        for _, peak in workers.in_turn("measuring peak memory", "memory", [case]):
-            group.step_seconds[case.arm.label] = time.monotonic() - began
-            group.process_bytes[case.arm.label] = peak["process"]
-            if "peak_memory" in self.recorder.missing(case, ["exact"]):
-                self.recorder.keep([self.recorder.record(case, "peak_memory", [peak["total"] / 2**20], peak)])
-        if "max_batch" in self.recorder.missing(case, ["exact"]):
-            limit = self._max_batch_limit
-            for _, found in workers.in_turn("finding the largest batch", "max_batch", [case], "max_batch", limit=limit):
-                self.recorder.keep([self.recorder.record(case, "max_batch", [found["batch"]], found)])
+    def _take_in_exact(self, group: GroupState, outcome: ExactOutcome) -> None:
+        group.standing = outcome.standing
+        self._keep_endings(outcome.endings)
+        if not (figure := outcome.figure):
+            return
+        case, metric = figure.case, figure.metric
+        if metric == "peak_memory":
+            group.step_seconds[case.arm.label] = figure.seconds
+            group.process_bytes[case.arm.label] = figure.detail["process"]
+        if metric in self.recorder.missing(case, ["exact"]):
+            self.recorder.keep([self.recorder.record(case, metric, figure.samples, figure.detail)])
 
     # Timed figures
 
     def _measure_timed(self) -> None:
         for number in range(1, self.study.launches[-1] + 1):
             for group in self._schedule.groups:
-                group.launches = self.recorder.launches(group.open)
+                group.launches = self.recorder.launches(group.standing.open)
                 if group.launches < number and self._schedule.worth_a_launch(group, self._precise):
                     self.recorder.check_unchanged(group.cases)
-                    Launch(self._setup, group).run()
-                    group.launches = self.recorder.launches(group.open)
+                    self._launch(group)
                     self._advance(group)
+
+    def _launch(self, group: GroupState) -> None:
+        group.began += 1
+        stock = group.began <= LOOK_LAUNCHES and group.stock_seconds <= STOCK_SECONDS
+        recorder = self.recorder
+        launch = Launch(self._setup, self.study, group.standing, recorder.record, recorder.run_id, group.began)
+        outcome = launch.run(group.process_bytes, stock=stock)
+        group.standing = outcome.standing
+        group.launch_seconds = outcome.seconds
+        group.stock_seconds += outcome.stock_seconds
+        self._keep_endings(outcome.endings)
+        recorder.keep([*outcome.records])
+        group.launches = recorder.launches(group.standing.open)
 
     # Figures of trained models
 
     def _train(self) -> None:
-        """Last, because it takes longest."""
-        cases = [
-            case for group in self._schedule.groups for case in group.open if "top1" in self.study.metrics_of(case)
-        ]
+        """Last, because it takes longest. All first seeds come before all second ones."""
         for group in self._schedule.groups:
             self.recorder.check_unchanged(group.cases)
-        Trainings(self._setup, self.recorder.folder / "training", self.study.trainings_at_once).run(cases)
+        trainings = Trainings(self._setup, self.study.trainings_at_once)
+        with closing(trainings.run(self._trainings())) as outcomes:
+            for outcome in outcomes:
+                self._keep_accuracy(outcome)
 
-    def _precise(self, group: Group) -> bool:
+    def _trainings(self) -> list[Training]:
+        """Those that have no record yet."""
+        cases = [case for group in self._schedule.groups for case in group.standing.open]
+        missing = {case: self.recorder.missing_seeds(case) for case in cases}
+        found = []
+        for seed in range(self.study.seeds):
+            for case in [case for case in cases if seed in missing[case]]:
+                job = self.study.job(case, seed)
+                folder = training_folder(self.recorder.folder / "training", job, self.recorder.key(case, "top1"))
+                found.append(Training(case, seed, job, folder))
+        return found
+
+    def _keep_accuracy(self, outcome: TrainingOutcome) -> None:
+        case, seed, result = outcome.training.case, outcome.training.seed, outcome.result or {}
+        detail = {key: result[key] for key in KEPT if result}
+        record = self.recorder.record(case, "top1", [result["top1"]] if result else [], detail, launch=seed)
+        self.recorder.keep([self.recorder.ended(record, outcome.why) if outcome.why else record])
+
+    def _precise(self, group: GroupState) -> bool:
         return all(estimate.half_width <= self._effect / 2 for estimate in self._ratios(group).values())
 
-    def _ratios(self, group: Group) -> dict[str, Estimate]:
+    def _ratios(self, group: GroupState) -> dict[str, Estimate]:
         conditions = group.cases[0].conditions
         results = Results(self.recorder.of(group.cases), [arm.label for arm in self.study.arms], self.study.against)
         labels = [case.arm.label for case in group.cases if case.arm.label != self.study.against]
         found = {label: results.speed_ratio(conditions, label) for label in labels}
         return {label: estimate for label, estimate in found.items() if estimate}
 
-    def _advance(self, group: Group) -> None:
+    def _advance(self, group: GroupState) -> None:
         conditions = group.cases[0].conditions
         left = self._schedule.seconds_left()
-        self._observer.advanced(Progress(conditions, group.launches, group.target, self._ratios(group), left))
+        self._observer.advanced(
+            Progress(conditions, group.launches, self._schedule.planned(group), self._ratios(group), left)
+        )
 
 
-def process_bytes(peak: int) -> int:
-    """What a worker will about hold in all whose tensors have that peak: itself, and a heap with holes."""
-    return 300 * 2**20 + 2 * peak
+def run_study(
+    study: Study,
+    ledger: Ledger,
+    observer: Observer | None = None,
+    limits: RunLimits | None = None,
+    effect: float = EFFECT,
+) -> Results:
+    """Measures a study into a ledger, and gives what it then says. See ``Runner`` for the arguments.
+
+    Raises:
+        UserError: see ``Runner.run``.
+    """
+    runner = Runner(study, ledger, observer, limits, effect)
+    runner.run()
+    return runner.results()
