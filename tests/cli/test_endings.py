@@ -1,5 +1,6 @@
 """How a command ends that is not left to end by itself: whole processes, their exit codes, what they leave."""
 
+import json
 import os
 import re
 import signal
@@ -91,6 +92,19 @@ def test_a_signal_during_the_last_plot_keeps_what_was_measured(tmp_path):
     assert again.returncode == 0, again.stderr
     assert place.exists()
     assert (tmp_path / "run" / "report.md").exists()
+
+
+@pytest.mark.process
+def test_runs_started_at_once_into_one_folder_measure_each_cell_once(tmp_path):
+    command = [sys.executable, "-P", "-m", "xbench", *COMPARE, "--json", "--out", "run"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    runs = [subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **streams) for _ in range(3)]
+    said = [run.communicate(timeout=180) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0], said
+    figures = [[json.loads(line) for line in shown.splitlines() if json.loads(line)["case"]] for shown, _ in said]
+    assert len(figures[0]) == 1
+    assert figures[0] == figures[1] == figures[2]  # of one run; the others waited, and took it over
+    assert sum(bool(record.case) for record in Ledger(tmp_path / "run" / "records.jsonl").read()) == 1
 
 
 @pytest.mark.process
