@@ -307,7 +307,7 @@ def test_compare_joins_accuracy_with_cost(pictures, tmp_path):
 def test_training_keeps_the_memory_that_it_frees():
     count = """
 import resource, torch
-from xbench.child import keep_heap
+from xbench.processes.child import keep_heap
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.zeros(2**24).add_(1)
