@@ -172,6 +172,10 @@ def _shorten_an_average(state):
     state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(1, 2, 3)
 
 
+def _lose_an_average(state):
+    del state["optimizer"]["state"][0]["exp_avg"]
+
+
 def _widen_a_weight(state):
     name = next(iter(state["model"]))
     state["model"][name] = torch.zeros(1, 2, 3)
@@ -182,7 +186,8 @@ def _forget_the_average(state):
 
 
 @pytest.mark.parametrize(
-    "spoil", [_forget_betas, _name_the_rate, _shorten_an_average, _widen_a_weight, _forget_the_average]
+    "spoil",
+    [_forget_betas, _name_the_rate, _shorten_an_average, _lose_an_average, _widen_a_weight, _forget_the_average],
 )
 def test_a_state_that_does_not_fit_is_refused_and_stays(pictures, tmp_path, spoil):
     job = make_job(pictures)
@@ -195,6 +200,14 @@ def test_a_state_that_does_not_fit_is_refused_and_stays(pictures, tmp_path, spoi
     with pytest.raises(UserError, match=r"does not fit this training; remove resume.pt"):
         train(job, tmp_path)
     assert (tmp_path / "resume.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lamb"])
+def test_any_optimizer_goes_on_from_its_own_state(pictures, tmp_path, optimizer):
+    job = make_job(pictures, recipe=replace(SHORT, epochs=2, optimizer=optimizer, lr=0.001))
+    with pytest.raises(Killed):
+        train(job, tmp_path, KillsAfter(1))
+    assert [entry["epoch"] for entry in train(job, tmp_path)["history"]] == [1, 2]
 
 
 def test_an_ended_run_that_does_not_say_how_is_refused(pictures, tmp_path):

@@ -57,7 +57,7 @@ def take_up(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     if not optimizer.defaults.get("fused"):
         return
     for weight, kept in optimizer.state.items():
-        if set(kept) not in FUSED.values():
+        if set(kept) != FUSED[type(optimizer).__name__.lower()]:
             raise ValueError("its optimizer keeps something else")
         for name, value in kept.items():
             if not _is_like(value, weight.new_zeros(()) if name == "step" else weight):
@@ -65,9 +65,13 @@ def take_up(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Of each group of weights, all but the weights; of the learning rate, which the schedule decides, the kind."""
+    """Of each group of weights what it was given, or the kind of it where training changes it.
+
+    That is the learning rate, and where there is no fused kernel more of what an optimizer keeps in its groups.
+    """
+    fixed = optimizer.defaults.keys() - {"lr"} if optimizer.defaults.get("fused") else set()
     return [
-        {name: type(value) if name == "lr" else value for name, value in group.items() if name != "params"}
+        {name: group[name] if name in fixed else type(group[name]) for name in optimizer.defaults if name in group}
         for group in optimizer.param_groups
     ]
 
