@@ -150,6 +150,6 @@ def measure(
         if comparison.results.arms:
             try:
                 comparison.plots = write_report(comparison.results, study.question, command, study.plots, place)
-            except UserError as end:
+            except (KeyboardInterrupt, UserError) as end:
                 comparison.error = error or end
         return comparison

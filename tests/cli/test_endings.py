@@ -1,23 +1,28 @@
 """How a command ends that is not left to end by itself: whole processes, their exit codes, what they leave."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hostile_folder import lay_out
+from hostile_folder import lay_out, records
 from places import ROOT
 
-# Sends this process a signal when it comes to import a module: at a moment, and not after a time.
-AT_IMPORT = """
+from xbench.records.ledger import Ledger
+
+# Sends this process a signal when it comes to import a module, or to put a file in its place: at a moment, and not
+# after a time.
+AT = """
 import os, signal, sys
 where, number, *sys.argv = sys.argv[1:]
-class Hook:
-    def find_spec(self, name, *_):
-        if name == where: os.kill(os.getpid(), int(number))
-sys.meta_path.insert(0, Hook())
+def at(event, arguments):
+    name = {"import": 0, "os.rename": 1}.get(event)
+    if name is not None and str(arguments[name]) == where: os.kill(os.getpid(), int(number))
+sys.addaudithook(at)
 if where == "fork": os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), int(number)))
 from xbench.cli.main import main
 main()
@@ -41,7 +46,7 @@ def start(*command: str, folder: Path, **options) -> subprocess.CompletedProcess
     ],
 )
 def test_a_signal_at_any_moment_has_its_exit_code_and_leaves_nothing(tmp_path, where, number, verb):
-    done = start(sys.executable, "-P", "-c", AT_IMPORT, where, str(int(number)), "xbench", *verb, folder=tmp_path)
+    done = start(sys.executable, "-P", "-c", AT, where, str(int(number)), "xbench", *verb, folder=tmp_path)
     assert done.returncode == 128 + number, done.stderr
     assert "Interrupted" in done.stderr
     assert "Traceback" not in done.stderr
@@ -68,3 +73,117 @@ def test_a_process_in_poor_surroundings_ends_with_a_sentence(tmp_path, script, c
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.process
+def test_a_signal_during_the_last_plot_keeps_what_was_measured(tmp_path):
+    place = tmp_path / "run" / "plots" / "cost.png"  # of macs alone there is one plot, and its PNG comes last
+    command = [*COMPARE, "--out", "run"]
+    done = start(
+        sys.executable, "-P", "-c", AT, str(place), str(int(signal.SIGTERM)), "xbench", *command, folder=tmp_path
+    )
+    assert done.returncode == 143, done.stderr
+    assert "Interrupted. What was finished is kept." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "18.5 M" in done.stdout  # and shown
+    left = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*")}
+    assert left == {"records.jsonl", "plots", "plots/cost.svg"}
+    again = start(sys.executable, "-P", "-m", "xbench", *command, folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert place.exists()
+    assert (tmp_path / "run" / "report.md").exists()
+
+
+@pytest.mark.process
+def test_runs_started_at_once_into_one_folder_measure_each_cell_once(tmp_path):
+    command = [sys.executable, "-P", "-m", "xbench", *COMPARE, "--json", "--out", "run"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    runs = [subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **streams) for _ in range(3)]
+    said = [run.communicate(timeout=180) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0], said
+    figures = [[json.loads(line) for line in shown.splitlines() if json.loads(line)["case"]] for shown, _ in said]
+    assert len(figures[0]) == 1
+    assert figures[0] == figures[1] == figures[2]  # of one run; the others waited, and took it over
+    assert sum(bool(record.case) for record in Ledger(tmp_path / "run" / "records.jsonl").read()) == 1
+
+
+@pytest.mark.process
+def test_a_training_ends_by_any_signal_and_the_same_command_goes_on(tmp_path):
+    command = [sys.executable, "-P", "-m", "xbench", "train", "--attn", "identity", "--size", "xxs", "--res", "32"]
+    command += ["--epochs", "8", "--threads", "1", "--recipe", "batch=256", "--out", "run"]
+    epochs = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, None):
+        with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if number is not None and len(lines) == 1:
+                    process.send_signal(number)
+        said = "".join(lines)
+        # A signal that comes while a line is being written may have it written twice.
+        epochs += sorted({int(number) for number in re.findall(r"^epoch (\d+):", said, re.MULTILINE)})
+        assert process.returncode == (128 + number if number else 0), said
+        assert ("The same command goes on from the last whole epoch." in said) == bool(number)
+        assert "Traceback" not in said
+    assert epochs == sorted(set(epochs)), said  # none is trained again
+    assert epochs[-1] == 8
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"weights.safetensors", "config.json", "tensorboard"}
+
+
+# What root may do beside the permissions of files is taken from it.
+AS_ANYONE = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+TRAIN = ["train", "--attn", "identity", "--size", "xxs", "--res", "32", "--epochs", "1", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def anyone() -> list[str]:
+    """What a command starts with so that permissions hold for it, whoever runs the tests."""
+    if os.geteuid():
+        return []
+    try:
+        able = subprocess.run([*AS_ANYONE, "test", "-w", "/etc/shadow"], capture_output=True).returncode in (0, 1)
+    except FileNotFoundError:
+        able = False
+    if not able:
+        pytest.skip("no setpriv, and root may write everywhere")
+    return AS_ANYONE
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("place", "command", "says"),
+    [
+        ("locked", COMPARE, "cannot write results to results/runs/"),
+        ("locked", [*COMPARE, "--out", "new"], "cannot write new/report.md: the folder "),
+        ("locked", [*COMPARE, "--out", "r"], "cannot write r/report.md: the folder "),
+        ("locked", TRAIN, "cannot train into results/runs/"),
+        ("open", [*COMPARE, "--out", "../locked/r"], "cannot write ../locked/r/report.md: the folder "),
+        ("open", [*COMPARE, "--out", "ledger"], "cannot write results to ledger: "),
+        ("open", [*TRAIN, "--out", "../locked/new"], "cannot train into ../locked/new: Permission denied"),
+        ("open", [*COMPARE, "--save", "../locked/s.toml"], "cannot write ../locked/s.toml: the folder "),
+        ("open", ["report", "../locked/r", "-o", "../locked/r.html"], "cannot write ../locked/r.html: the folder "),
+        ("open", ["export", "../locked/r", "--format", "bmf", "-o", "../locked/b"], "cannot write ../locked/b"),
+        ("locked", ["show", "r"], ""),
+        ("open", ["report", "../locked/r", "-o", "r.html"], ""),
+    ],
+    ids=lambda one: None if isinstance(one, str) else " ".join(one),
+)
+def test_where_nothing_may_be_written_a_sentence_says_so_and_reading_goes_on(tmp_path, anyone, place, command, says):
+    folders = {name: tmp_path / name for name in ("locked", "open")}
+    for folder in folders.values():
+        folder.mkdir()
+    Ledger(folders["locked"] / "r" / "records.jsonl").append(records("r"))
+    Ledger(folders["open"] / "ledger" / "records.jsonl").append(records("r"))
+    (folders["open"] / "ledger" / "records.jsonl").chmod(0o444)
+    (folders["locked"] / "r").chmod(0o555)
+    folders["locked"].chmod(0o555)
+    try:
+        done = start(*anyone, sys.executable, "-P", "-m", "xbench", *command, folder=folders[place])
+        left = sorted(path.name for path in folders["locked"].rglob("*"))
+    finally:  # pytest removes the folder
+        folders["locked"].chmod(0o755)
+        (folders["locked"] / "r").chmod(0o755)
+    assert done.returncode == (2 if says else 0), done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert left == ["r", "records.jsonl"]

@@ -64,7 +64,7 @@ def test_no_reader_ends_badly_or_runs_what_records_name(folder):
 
 @pytest.mark.parametrize(
     ("kind", "entry"),
-    [(kind, entry) for kind in ("studies", "claims", "configs", "imports") for entry in INPUTS[kind]],
+    [(kind, entry) for kind in ("studies", "claims", "configs", "imports", "resumes") for entry in INPUTS[kind]],
     ids=lambda one: one["name"] if isinstance(one, dict) else one,
 )
 def test_a_hostile_file_is_refused_in_a_sentence(folder, kind, entry):

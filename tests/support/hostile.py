@@ -11,19 +11,23 @@ import os
 import sys
 import tempfile
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import chdir
 from copy import deepcopy
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import torch
 from made_records import MadeArm, launches
 from typer.testing import CliRunner
 
 from xbench.cli.verbs import app
 from xbench.errors import UserError
+from xbench.training.request import make_job
 
 INPUTS = json.loads((Path(__file__).parent / "hostile_inputs.json").read_text())
 RAN = "code-ran"  # a file that the attention in evil.py leaves
@@ -37,6 +41,7 @@ RECIPE = {"epochs": 1, "batch": 64, "optimizer": "adamw", "lr": 0.002, "min_lr":
 RECIPE |= {"schedule": "cosine", "weight_decay": 0.05, "clip_grad": 1.0, "label_smoothing": 0.1, "drop_rate": 0.0}
 RECIPE |= {"drop_path_rate": 0.0, "ema": 0.0, "dtype": "fp32", "augmentation": AUGMENTATION}
 CONFIG = {"job": JOB | {"recipe": RECIPE, "seed": 0, "device": "cpu", "threads": 1, "workers": 0}, "history": []}
+TRAIN = ["train", "--attn", "xfa", "--size", "xxs", "--res", "32", "--threads", "1", "--epochs", "1", "--out", "tr"]
 
 
 def good_lines() -> list[str]:
@@ -108,6 +113,9 @@ def commands(kind: str, entry: dict[str, Any], folder: Path) -> list[list[str]]:
         (folder / "ck" / "config.json").write_bytes(content(entry, CONFIG))
         (folder / "ck" / "weights.safetensors").write_bytes(EMPTY_WEIGHTS)
         return [["evaluate", "ck"]]
+    if kind == "resumes":
+        write_resume(folder / "tr", entry)
+        return [TRAIN]
     name, verb = {
         "studies": ("s.toml", ["run", "s.toml", "--dry-run"]),
         "claims": ("c.toml", ["claims", "c.toml", "--from", "rr"]),
@@ -121,6 +129,32 @@ def commands(kind: str, entry: dict[str, Any], folder: Path) -> list[list[str]]:
         (folder / "base" / "records.jsonl").write_bytes((folder / "rr" / "records.jsonl").read_bytes())
         return [verb, ["check", "--baseline", "base"]]
     return [verb]
+
+
+def write_resume(run: Path, entry: dict[str, Any]) -> None:
+    """What a killed training left: torch's archive with fields changed, cut off or of another pickle; or no file."""
+    run.mkdir()
+    place = run / "resume.pt"
+    if "kind" in entry:
+        {"folder": Path.mkdir, "pipe": os.mkfifo}[entry["kind"]](place)
+        return
+    if "text" in entry:
+        place.write_bytes(content(entry))
+        return
+    job = make_job("xfa", None, "digits", "32", 2, "xxs", 1, [], 0, "cpu", 1, 0).as_dict()
+    state = {"job": job, "model": {}, "optimizer": {}, "history": [{"epoch": 1, "loss": 1.0}], "data_order": ""}
+    for path, value in entry.get("set", {}).items():
+        _put(state, path, value)
+    state.pop(entry.get("drop"), None)
+    packed = BytesIO()
+    torch.save(state, packed)
+    if "pickle" in entry:
+        with zipfile.ZipFile(packed) as good:
+            parts = {name: good.read(name) for name in good.namelist()}
+        with zipfile.ZipFile(packed := BytesIO(), "w") as archive:
+            for name, part in parts.items():
+                archive.writestr(name, entry["pickle"] if name.endswith("data.pkl") else part)
+    place.write_bytes(packed.getvalue()[: entry.get("bytes")])
 
 
 # A header of no tensors.

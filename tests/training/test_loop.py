@@ -160,6 +160,66 @@ def test_a_run_gone_on_with_ends_in_the_same_bits(pictures, tmp_path):
         train(replace(job, seed=1), tmp_path / "whole")
 
 
+def _forget_betas(state):
+    del state["optimizer"]["param_groups"][0]["betas"]
+
+
+def _name_the_rate(state):
+    state["optimizer"]["param_groups"][0]["lr"] = "high"
+
+
+def _shorten_an_average(state):
+    state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(1, 2, 3)
+
+
+def _lose_an_average(state):
+    del state["optimizer"]["state"][0]["exp_avg"]
+
+
+def _widen_a_weight(state):
+    name = next(iter(state["model"]))
+    state["model"][name] = torch.zeros(1, 2, 3)
+
+
+def _forget_the_average(state):
+    del state["ema"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [_forget_betas, _name_the_rate, _shorten_an_average, _lose_an_average, _widen_a_weight, _forget_the_average],
+)
+def test_a_state_that_does_not_fit_is_refused_and_stays(pictures, tmp_path, spoil):
+    job = make_job(pictures)
+    with pytest.raises(Killed):
+        train(job, tmp_path, KillsAfter(1))
+    state = torch.load(tmp_path / "resume.pt", weights_only=True)
+    spoil(state)
+    torch.save(state, tmp_path / "resume.pt")
+    before = (tmp_path / "resume.pt").read_bytes()
+    with pytest.raises(UserError, match=r"does not fit this training; remove resume.pt"):
+        train(job, tmp_path)
+    assert (tmp_path / "resume.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lamb"])
+def test_any_optimizer_goes_on_from_its_own_state(pictures, tmp_path, optimizer):
+    job = make_job(pictures, recipe=replace(SHORT, epochs=2, optimizer=optimizer, lr=0.001))
+    with pytest.raises(Killed):
+        train(job, tmp_path, KillsAfter(1))
+    assert [entry["epoch"] for entry in train(job, tmp_path)["history"]] == [1, 2]
+
+
+def test_an_ended_run_that_does_not_say_how_is_refused(pictures, tmp_path):
+    job = make_job(pictures, recipe=replace(SHORT, epochs=1))
+    train(job, tmp_path)
+    config = read_config(tmp_path)
+    del config["data"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="does not say all of how the training ended"):
+        train(job, tmp_path)
+
+
 def test_kill_9_costs_at_most_an_epoch(tmp_path):
     command = [sys.executable, "-m", "xbench", "train", "--attn", "identity", "--size", "xxs", "--res", "32"]
     command += ["--epochs", "3", "--threads", "1", "--recipe", "batch=256", "--out"]

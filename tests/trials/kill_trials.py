@@ -1,134 +1,38 @@
 """Kills controllers, workers and both at random moments of what takes time, and counts what that cost.
 
-    python tests/trials/kill_trials.py [--kills 100] [--seed 0] [--report FILE]
+    python tests/trials/kill_trials.py [--kills 104] [--seed 0] [--report results/reports/kills.md]
 
-Of every verb one run is left alone first. It says how long what is timed lasts, and what a whole run leaves. Each trial
-is a run in a folder of its own, killed at a moment drawn from that time; then the same command runs again.
+A hundred take about an hour. Of every verb one run is left alone first. It says how long what is timed lasts, and what
+a whole run leaves. Each trial is a run in a folder of its own, killed at a moment drawn from that time; then the same
+command runs again. The report is renewed after each, so one that is ended early says of how many it is. Where something
+was lost or left, the folder is kept and named.
 """
 
 import argparse
 import json
-import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+from killed_runs import EPOCHS, VERBS, Run
 
-ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["--res", "32", "--size", "xxs", "--threads", "1"]
-METRICS = ["--metrics", "macs", "throughput", "peak_memory"]
-STUDY = 'attn = ["xfa"]\nres = [32]\nsize = "xxs"\nthreads = [1]\nmetrics = ["macs", "throughput", "peak_memory"]\n'
-EPOCHS = 8
-VERBS = {
-    "compare": ["compare", "--attn", "xfa", "mhsa", *SMALL, "--quick", *METRICS],
-    "sweep": ["sweep", "--attn", "xfa", "mhsa", "--level", "block", *SMALL, "--quick", *METRICS],
-    "train": ["train", "--attn", "xfa", "--data", "digits", *SMALL, "--epochs", str(EPOCHS)],
-    "check": ["check", "study.toml", "--against", "HEAD", "--budget", "0.1"],
-}
+from xbench.records.provenance import commit, machine
+
 VICTIMS = ("controller", "worker", "both")
 ENDINGS = {"compare": {0}, "sweep": {0}, "train": {0}, "check": {0, 1}}  # on a loaded machine a check may fail
 PATIENCE = 600.0
 COUNTS = ("lost", "twice", "processes", "worktrees", "temporary", "files")
-MARK = "XBENCH_KILL_TRIAL"
-
-
-@dataclass
-class Run:
-    """A verb in a folder that is a repository, with a folder for temporary files beside it."""
-
-    verb: str
-    place: Path
-    repository: Path = field(init=False)
-    temporary: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.repository, self.temporary = self.place / "mine", self.place / "tmp"
-        self.temporary.mkdir()
-        self.repository.mkdir()
-        (self.repository / "study.toml").write_text(STUDY)
-        (self.repository / ".gitignore").write_text("run/\n__pycache__/\n")
-        if self.verb == "check":  # which measures what lies in the repository
-            for package in ("xbench", "attention_variants"):
-                shutil.copytree(ROOT / package, self.repository / package)
-        self.shell("git", "init", "-q")
-        self.shell("git", "add", "-A")
-        self.shell("git", "-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x")
-
-    def shell(self, *command: str) -> str:
-        return subprocess.run(command, cwd=self.repository, check=True, capture_output=True, text=True).stdout
-
-    @property
-    def folder(self) -> Path:
-        return self.repository / "run"
-
-    def start(self) -> subprocess.Popen:
-        code = self.repository if self.verb == "check" else ROOT
-        environment = {**os.environ, "PYTHONPATH": str(code), "TMPDIR": str(self.temporary)}
-        environment |= {MARK: str(self.place), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-P", "-m", "xbench", *VERBS[self.verb], "--out", "run"]
-        with (self.place / "said.txt").open("w") as said:
-            return subprocess.Popen(command, cwd=self.repository, env=environment, stdout=said, stderr=said)
-
-    def lines(self) -> list[bytes]:
-        """Whole lines of the ledgers."""
-        texts = [path.read_bytes() for path in sorted(self.folder.rglob("records.jsonl"))]
-        return [line for text in texts for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
-
-    def records(self) -> list[dict[str, Any]]:
-        return [record for record in map(json.loads, self.lines()) if record["case"] and record["status"] == "ok"]
-
-    def epochs(self) -> int:
-        """Epochs that are on disk."""
-        try:
-            return len(torch.load(self.folder / "resume.pt", weights_only=True)["history"])
-        except FileNotFoundError:
-            return EPOCHS if (self.folder / "config.json").exists() else 0
-
-    def timed(self) -> bool:
-        """Whether it has come to what takes time."""
-        if self.verb == "train":
-            return any((self.folder / name).exists() for name in ("resume.pt", "config.json"))
-        exact = {record["case"]["arm"] for record in self.records() if record["metric"] == "peak_memory"}
-        return len(exact) >= 2
-
-    def processes(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(MARK) == str(self.place) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-    def workers(self) -> list[psutil.Process]:
-        return [process for process in self.processes() if "xbench.worker" in _command(process)]
-
-    def temporaries(self) -> set[str]:
-        return {path.name for path in self.temporary.iterdir()}
-
-    def files(self) -> set[str]:
-        """What lies in the folder of the run; TensorBoard's log has a file per attempt, by design."""
-        names = {str(path.relative_to(self.folder)) for path in self.folder.rglob("*")}
-        return {name for name in names if not name.startswith("tensorboard")}
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def wait_until(there: Callable[[], object], what: str) -> None:
@@ -188,21 +92,17 @@ def left_alone(verb: str, place: Path) -> Alone:
 
 def kill(run: Run, process: subprocess.Popen, victim: str, dice: random.Random) -> bool:
     """Whether there was still somebody to kill."""
-    workers = run.workers()
-    while victim == "worker" and not workers and process.poll() is None:
-        workers = run.workers()
-    if process.poll() is not None:
-        return False
-    if victim == "worker":
-        dice.choice(workers).kill()
-        return True
-    for worker in workers if victim == "both" else []:
-        try:
-            worker.kill()
-        except psutil.NoSuchProcess:
-            continue
-    process.send_signal(signal.SIGKILL)
-    return True
+    killed = False
+    while not killed and process.poll() is None:
+        workers = run.workers() if victim != "controller" else []
+        for worker in [dice.choice(workers)] if victim == "worker" and workers else workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
+                killed = True
+        if victim != "worker":
+            process.send_signal(signal.SIGKILL)
+            killed = True
+    return killed
 
 
 def trial(verb: str, victim: str, place: Path, alone: Alone, dice: random.Random) -> Counter[str] | None:
@@ -216,6 +116,7 @@ def trial(verb: str, victim: str, place: Path, alone: Alone, dice: random.Random
         return None
     process.wait(PATIENCE)
     counts: Counter[str] = Counter(kills=1)
+    counts["bad ends"] += "Traceback" in (run.place / "said.txt").read_text()
     end = time.monotonic() + 20
     while run.processes() and time.monotonic() < end:
         time.sleep(0.05)
@@ -265,9 +166,49 @@ def table(counts: dict[tuple[str, str], Counter[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *rows])
 
 
+REPORT = """# Kills at random moments
+
+{kills} times SIGKILL, each in a run of its own, at a moment drawn evenly from the time between the first launch, or
+the first epoch, and the end; then the same command again, which has to finish with a whole run. **{found}**
+
+{table}
+
+Lost is a record that was on disk before the kill and is not there after, a launch that is missing in the end, an
+epoch that is trained again though it was on disk. Twice is measured an exact figure that stands there twice, and a
+launch more than was asked for. A process is left that outlives its controller by 20 seconds; a file, that a run left
+alone does not leave. Other weights are those of a training that did not end as one that nobody killed. A bad end is
+an exit code other than that of a whole run, or a traceback. A training runs in one process, which is the controller.
+
+| verb | command | seconds that moments are drawn from |
+| --- | --- | --- |
+{commands}
+
+On {where}, commit {commit}, as `python tests/trials/kill_trials.py --kills {kills} --seed {seed}`.
+"""
+
+
+def faults_of(found: Counter[str]) -> int:
+    return found.total() - found["kills"]
+
+
+def report(counts: dict[tuple[str, str], Counter[str]], alone: dict[str, Alone], seed: int) -> str:
+    kills, faults = sum(one["kills"] for one in counts.values()), sum(map(faults_of, counts.values()))
+    place = machine("cpu")
+    rows = [f"| {verb} | `xbench {' '.join(VERBS[verb])}` | {whole.seconds:.0f} |" for verb, whole in alone.items()]
+    return REPORT.format(
+        kills=kills,
+        found=f"{faults} faults." if faults else "Nothing was lost, measured twice or left.",
+        table=table(counts),
+        commands="\n".join(rows),
+        where=f"{place['cpu']}, {place['physical_cores']} cores, {place['system']}, torch {torch.__version__}",
+        commit=commit(),
+        seed=seed,
+    )
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=100)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=104)
     parser.add_argument("--seed", type=int, default=0, help="decides the moments")
     parser.add_argument("--report", type=Path, help="also write the table here")
     asked = parser.parse_args()
@@ -277,18 +218,21 @@ def main() -> None:
     for verb, victim in plan(asked.kills):
         found = None
         while found is None:
-            with tempfile.TemporaryDirectory() as folder:
-                if verb not in alone:
-                    (Path(folder) / "alone").mkdir()
-                    alone[verb] = left_alone(verb, Path(folder).resolve() / "alone")
-                (Path(folder) / "trial").mkdir()
-                found = trial(verb, victim, Path(folder).resolve() / "trial", alone[verb], dice)
+            folder = Path(tempfile.mkdtemp()).resolve()
+            if verb not in alone:
+                (folder / "alone").mkdir()
+                alone[verb] = left_alone(verb, folder / "alone")
+            (folder / "trial").mkdir()
+            found = trial(verb, victim, folder / "trial", alone[verb], dice)
+            if found and faults_of(found):
+                print("kept in", folder)
+            else:
+                shutil.rmtree(folder)
         print(verb, victim, dict(found), flush=True)
         counts.setdefault((verb, victim), Counter()).update(found)
-    text = table(counts)
-    print(text)
-    if asked.report:
-        asked.report.write_text(f"# Kills at random moments\n\n{text}\n", encoding="utf-8")
+        if asked.report:
+            asked.report.write_text(report(counts, alone, asked.seed), encoding="utf-8")
+    print(table(counts))
 
 
 if __name__ == "__main__":

@@ -89,7 +89,8 @@ def train(
         try:
             found = train_job(job, folder, bar)
         except KeyboardInterrupt:
-            raise InterruptedRunError("Interrupted. The same command goes on from the last whole epoch.") from None
+            again = "The same command" if out else f"The same command with --out {folder}"
+            raise InterruptedRunError(f"Interrupted. {again} goes on from the last whole epoch.") from None
         except DivergedError as error:
             progress().print(f"Training ended: {error}. The last whole epoch is kept in {folder}.")
             raise typer.Exit(1) from None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from pydantic_core import to_json
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -103,22 +103,36 @@ def load_resume(folder: Path, job: Job) -> dict[str, Any] | None:
         if (folder / CONFIG).exists() and read_job(folder) != job:
             raise UserError(f"{folder} holds another training run; choose another folder.")
         return None
+    if not path.is_file():
+        raise UserError(f"{path} is no file; remove it to begin again.")
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        raise UserError(f"{path} cannot be read; remove it to begin again. ({error})") from error
+        # What torch says advises to load it with the code that it may bring along.
+        raise UserError(f"{path} is no whole state of a training run; remove it to begin again.") from error
     kinds = {"job": dict, "model": dict, "optimizer": dict, "history": list, "data_order": str}
     for name, kind in kinds.items():
         if not isinstance(state, dict) or not isinstance(state.get(name), kind):
             raise UserError(f"{path} is no state of a training run: {name} is missing; remove it to begin again.")
     # By way of a job, so that what an older version did not write has its default.
-    held = Job.from_dict(state["job"]).as_dict()
+    held = _parse_job(path, state["job"]).as_dict()
     if held != job.as_dict():
         differs = sorted(key for key, value in job.as_dict().items() if held[key] != value)
         raise UserError(
             f"{folder} holds the training of another job: {', '.join(differs)} differ; choose another folder."
         )
+    _check_history(path, state["history"], job)
     return state
+
+
+def _check_history(path: Path, history: list[Any], job: Job) -> None:
+    """Raises: UserError: these are not the first epochs of the job, in their order, in plain numbers."""
+    try:
+        epochs = [entry["epoch"] for entry in HISTORY.validate_python(history, strict=True)]
+    except (ValidationError, KeyError):
+        epochs = []
+    if not epochs or epochs != list(range(1, len(epochs) + 1)) or len(epochs) > job.recipe.epochs:
+        raise UserError(f"{path} does not hold the first epochs of this training; remove it to begin again.")
 
 
 def save_weights(folder: Path, weights: dict[str, Tensor], config: dict[str, Any]) -> None:
@@ -157,13 +171,38 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def read_ended(folder: Path) -> dict[str, Any] | None:
+    """What config.json says of a run that has ended; None where there is none, or it has not.
+
+    Raises:
+        UserError: see ``read_config``; or it says how the run ended, and not all of it.
+    """
+    if not (folder / CONFIG).exists():
+        return None
+    config = read_config(folder)
+    if "top1" not in config:
+        return None
+    try:
+        tested = config["data"]["splits"]["test"]
+        whole = config.keys() >= {*ENDED} and isinstance(tested, dict)
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{folder / CONFIG} does not say all of how the training ended; choose another folder.")
+    config.pop(DIGEST, None)
+    return config
+
+
 def read_job(folder: Path) -> Job:
     """What was trained into the folder. Nothing that it names is looked for.
 
     Raises:
         UserError: see ``read_config``; or it names a field that this version does not know, or a value that cannot be.
     """
-    path, asked = folder / CONFIG, read_config(folder)["job"]
+    return _parse_job(folder / CONFIG, read_config(folder)["job"])
+
+
+def _parse_job(path: Path, asked: dict[str, Any]) -> Job:
     for name in asked:
         if name not in FIELDS:
             raise UserError(f"{path} is not of this version of xbench: {unknown_name('field of job', name, FIELDS)}")
@@ -178,6 +217,7 @@ def read_job(folder: Path) -> Job:
 
 
 JOB = TypeAdapter(Job)
+HISTORY = TypeAdapter(list[dict[str, int | FiniteFloat | None]])
 FIELDS = [field.name for field in fields(Job)]
 
 

@@ -15,29 +15,24 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from timm.optim import create_optimizer_v2, list_optimizers
-from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xbench.data import Data
 from xbench.errors import UserError
-from xbench.parsing.axes import one_of
 from xbench.training.checkpoint import (
-    CONFIG,
-    DIGEST,
     drop_resume,
     exclusive,
     load_resume,
-    read_config,
+    read_ended,
     save_resume,
     save_weights,
 )
 from xbench.training.distributed import join_batch_norms, start
 from xbench.training.evaluation import accuracy
 from xbench.training.job import Job, digest, outside_attention
-from xbench.training.recipe import Recipe
+from xbench.training.optimizer import make_optimizer, make_scheduler, take_up
 
 LAYOUT = torch.channels_last  # convolutions are faster so, on CPUs as on GPUs
 LOOKS_SECONDS = 1.0  # between two looks at the loss, each of which waits for the device
@@ -114,6 +109,7 @@ class Training:
         self._fabric = fabric
         self._watcher = watcher
         self._writes = fabric.global_rank == 0
+        self._state = load_resume(folder, job)  # refused before every image is looked at
         self._data: Data = job.open_data(
             fabric.global_rank, fabric.world_size, inspected=("train", "val", "test"), tell=watcher.inspected
         )
@@ -167,14 +163,12 @@ class Training:
 
     def _held(self) -> dict[str, Any] | None:
         """What the folder holds of a run that has ended; takes up one that has not."""
-        state = load_resume(self._folder, self._job)
+        state, self._state = self._state, None
         if state is None:
-            config = read_config(self._folder) if (self._folder / CONFIG).exists() else {}
-            config.pop(DIGEST, None)
-            return config if "top1" in config else None
+            return read_ended(self._folder)
         try:
             self._model.load_state_dict(state["model"])
-            self._optimizer.load_state_dict(state["optimizer"])
+            take_up(self._optimizer.optimizer, state["optimizer"])
             if self._ema is not None:
                 self._ema.module.load_state_dict(state["ema"])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -287,29 +281,3 @@ class Training:
         """Of whatever the model draws in this epoch. The data have their own, see ``xbench.data``."""
         rank = self._fabric.global_rank
         torch.manual_seed(int(np.random.SeedSequence([self._job.seed, epoch, rank]).generate_state(1)[0]))
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """timm's, with torch's fused kernel where it has one.
-
-    Raises:
-        UserError: there is no such optimizer.
-    """
-    one_of("optimizer", recipe.optimizer, [str(name) for name in list_optimizers()])
-    fused: dict[str, Any] = {"fused": True} if recipe.optimizer in ("adam", "adamw", "sgd") else {}
-    return create_optimizer_v2(model, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, **fused)
-
-
-def make_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> Any:
-    """timm's, in steps: a linear warm-up within the epochs, then what ``recipe.schedule`` says."""
-    scheduler, _ = create_scheduler_v2(
-        optimizer,
-        sched=recipe.schedule,
-        num_epochs=recipe.epochs,
-        warmup_epochs=recipe.warmup * recipe.epochs,  # type: ignore[arg-type]
-        warmup_lr=recipe.lr * recipe.warmup_lr,
-        min_lr=recipe.lr * recipe.min_lr,
-        step_on_epochs=False,
-        updates_per_epoch=steps,
-    )
-    return scheduler
