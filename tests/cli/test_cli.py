@@ -20,6 +20,7 @@ def run(*args, cwd, **kwargs):
     return subprocess.run([*XBENCH, *args], cwd=cwd, capture_output=True, text=True, timeout=180, **kwargs)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("args", [["--help"], ["list"], ["compare", "--help"], ["compare", "--attn", "xfo"]])
 def test_answers_that_need_no_torch_do_not_import_it(args):
     code = (
@@ -44,6 +45,7 @@ def test_list_shows_name_paper_cost_and_options():
         assert f" {name} " in done.output
 
 
+@pytest.mark.process
 def test_json_prints_records_alone_and_several_values_may_be_written_either_way(tmp_path):
     asked = ["compare", "--attn", "xfa", "mhsa", "--res=32", "64", "--patch", "1", "--metrics", "macs", "--json"]
     done = run(*asked, *TINY, cwd=tmp_path)
@@ -58,6 +60,7 @@ def test_json_prints_records_alone_and_several_values_may_be_written_either_way(
     assert [json.loads(line)["key"] for line in repeated.stdout.splitlines()] == [r["key"] for r in records]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -77,6 +80,7 @@ def test_bad_input_is_a_message_and_exit_code_2(tmp_path, args, message):
     assert not list(tmp_path.iterdir()), "nothing is created for a mistake"
 
 
+@pytest.mark.process
 def test_a_process_that_measures_loads_torch_and_little_else():
     heavy = {"timm", "torchvision", "torch._dynamo", "pandas"}
     code = f"import sys, xbench.worker.requests; print({heavy} & set(sys.modules))"
@@ -84,6 +88,7 @@ def test_a_process_that_measures_loads_torch_and_little_else():
     assert done.stdout == "set()\n", "every start of every launch would pay for it"
 
 
+@pytest.mark.process
 def test_an_interrupt_while_a_process_is_started_is_not_lost():
     code = """
 import os, signal
@@ -97,6 +102,7 @@ print("went on")
     assert "went on" not in done.stdout
 
 
+@pytest.mark.process
 def test_an_interrupt_keeps_what_was_finished(tmp_path):
     asked = ["compare", "--attn", "xfa", "mhsa", "--res", "64", "--size", "xxs", "--threads", "1", "--out", "run"]
     process = subprocess.Popen(
@@ -127,6 +133,7 @@ def _workers_in(folder) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.process
 def test_nothing_measured_and_some_missing_have_exit_codes_of_their_own(tmp_path):
     refused = run("compare", "--attn", "xfa:kernel=2", "--res", "64", "--metrics", "macs", *TINY, cwd=tmp_path)
     assert refused.returncode == 4

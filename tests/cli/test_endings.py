@@ -10,6 +10,8 @@ import pytest
 from hostile_folder import lay_out
 from places import ROOT
 
+pytestmark = pytest.mark.process
+
 # Sends this process a signal when it comes to import a module: at a moment, and not after a time.
 AT_IMPORT = """
 import os, signal, sys

@@ -97,7 +97,13 @@ def template(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=[f"{i}-{c['args'][0][:10]!a}" for i, c in enumerate(COMMANDS)])
+def cases() -> Iterator[object]:
+    for number, command in enumerate(COMMANDS):
+        marks = [pytest.mark.process] if command.get("process") else []
+        yield pytest.param(command, id=f"{number}-{command['args'][0][:10]!a}", marks=marks)
+
+
+@pytest.mark.parametrize("command", cases())
 def test_a_hostile_command_ends_as_it_should(command, template, monkeypatch):
     monkeypatch.chdir(template)
     before = contents(template)

@@ -20,6 +20,8 @@ from xbench.runner.launch import QUICK_PACE
 from xbench.runner.progress import Silent
 from xbench.study.study import Study
 
+pytestmark = pytest.mark.process
+
 MINE = """
 import torch
 from torch import nn

@@ -38,6 +38,7 @@ def test_a_failed_allocation_of_any_library_is_out_of_memory_and_no_crash(said, 
     assert failure(RuntimeError(said))[0] == status
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("ends", "kills", "free", "status", "says", "by_others"),
     [
@@ -154,6 +155,7 @@ with Ledger(Path(sys.argv[1])).alone(lambda text: print(text, flush=True)):
 """
 
 
+@pytest.mark.process
 def test_a_second_run_into_a_folder_waits_for_the_first_however_that_ends(tmp_path):
     ledger = tmp_path / "run" / "records.jsonl"
 

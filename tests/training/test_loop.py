@@ -160,6 +160,7 @@ def test_a_run_gone_on_with_ends_in_the_same_bits(pictures, tmp_path):
         train(replace(job, seed=1), tmp_path / "whole")
 
 
+@pytest.mark.process
 def test_kill_9_costs_at_most_an_epoch(tmp_path):
     command = [sys.executable, "-m", "xbench", "train", "--attn", "identity", "--size", "xxs", "--res", "32"]
     command += ["--epochs", "3", "--threads", "1", "--recipe", "batch=256", "--out"]
@@ -176,6 +177,7 @@ def test_kill_9_costs_at_most_an_epoch(tmp_path):
     assert digest(read_weights(tmp_path / "killed")) == digest(read_weights(tmp_path / "whole"))
 
 
+@pytest.mark.process
 def test_two_processes_train_as_one_with_the_joint_batch(pictures, tmp_path):
     arguments = ["-m", "xbench", "train", "--attn", "mhsa", "--size", "xxs", "--res", "32", "--data", pictures]
     arguments += ["--threads", "1", "--recipe", "batch=12", "epochs=2", "warmup=0.5", "drop_rate=0", "ema=0.9"]
@@ -222,6 +224,7 @@ def test_a_loss_that_is_no_number_ends_the_run(pictures, tmp_path):
         train(job, tmp_path)
 
 
+@pytest.mark.process
 def test_compare_joins_accuracy_with_cost(pictures, tmp_path):
     asked = {
         "attn": ["mhsa", "identity", "tests.support.faulty_attentions:ReturnsNaN"],
@@ -256,11 +259,12 @@ def test_compare_joins_accuracy_with_cost(pictures, tmp_path):
     assert (tmp_path / "plots" / "learning.png").exists()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
 def test_training_keeps_the_memory_that_it_frees():
     count = """
 import resource, torch
-from xbench.child import keep_heap
+from xbench.processes.child import keep_heap
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.zeros(2**24).add_(1)
