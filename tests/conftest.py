@@ -5,6 +5,7 @@ import signal
 import sys
 
 import pytest
+import torch
 
 from xbench.records.commits import known_commits
 from xbench.records.provenance import commit
@@ -47,6 +48,14 @@ def spawning_is_seen():
             multiprocessing.util, "spawnv_passfds", lambda *given: (_refuse("os.posix_spawn", given), start(*given))[1]
         )
         yield
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Models of the tests are small; several threads would wait for each other, on a busy machine a hundred times as
+    long as they work.
+    """
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="session")
