@@ -8,6 +8,7 @@ import time
 
 import psutil
 import pytest
+from here import run_here
 from typer.testing import CliRunner
 
 from xbench.cli.verbs import app
@@ -60,7 +61,6 @@ def test_json_prints_records_alone_and_several_values_may_be_written_either_way(
     assert [json.loads(line)["key"] for line in repeated.stdout.splitlines()] == [r["key"] for r in records]
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -72,11 +72,12 @@ def test_json_prints_records_alone_and_several_values_may_be_written_either_way(
         (["--attn", "xfa", "--res", "64", "stray"], "stray"),
     ],
 )
-def test_bad_input_is_a_message_and_exit_code_2(tmp_path, args, message):
-    done = run("compare", *args, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_bad_input_is_a_message_and_exit_code_2(tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = run_here(["compare", *args], monkeypatch)
+    assert code == 2
+    assert message in errors
+    assert "Traceback" not in errors
     assert not list(tmp_path.iterdir()), "nothing is created for a mistake"
 
 
