@@ -10,6 +10,7 @@ from places import SUPPORT
 import xbench
 from xbench.analysis.results import Results
 from xbench.records.ledger import Ledger, read_records
+from xbench.runner.arm_process import ArmProcess
 from xbench.runner.launch import QUICK_PACE, heats
 from xbench.runner.progress import RunLimits
 from xbench.runner.runner import Runner
@@ -31,9 +32,8 @@ FAULTS = {
 
 @pytest.fixture(autouse=True, scope="module")
 def brisk():
-    """Two launches, each as short as one can be: what is measured here is looked at, not believed."""
+    """Launches as short as they can be: what is measured here is looked at, not believed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Study, "launches", (2,))
         patch.setitem(QUICK_PACE, "warm_up", (0.1, 1))
         patch.setitem(QUICK_PACE, "rounds", (1, 2, 0.2))
         yield
@@ -48,11 +48,17 @@ def faulty(monkeypatch):
 
 
 @pytest.mark.process
-def test_every_fault_is_a_row_with_its_reason_and_the_others_finish(tmp_path, faulty):
+def test_every_fault_is_a_row_with_its_reason_and_the_others_finish(tmp_path, faulty, monkeypatch):
+    start = ArmProcess.__init__
+
+    def impatient(self, case, memory_limit, time_limit, *more):
+        start(self, case, memory_limit, 2.0 if case.arm.label == faulty("Hangs") else time_limit, *more)
+
+    monkeypatch.setattr(ArmProcess, "__init__", impatient)
     attn = ["xfa", *map(faulty, FAULTS), faulty("PrintsALot")]
     study = make_study(attn, [64], size="xxs", metrics=["macs", "peak_memory"], threads=[1])
     ledger = Ledger(tmp_path / "records.jsonl")
-    Runner(study, ledger, limits=RunLimits(turn_seconds=5.0)).run()
+    Runner(study, ledger, limits=RunLimits(turn_seconds=300.0)).run()
     results = Results(ledger.read())
     (conditions,) = results.conditions
     for name, (status, reason) in FAULTS.items():
@@ -65,7 +71,8 @@ def test_every_fault_is_a_row_with_its_reason_and_the_others_finish(tmp_path, fa
 
 
 @pytest.mark.process
-def test_an_arm_that_dies_in_a_launch_leaves_the_others_and_its_exact_figures(tmp_path, faulty):
+def test_an_arm_that_dies_in_a_launch_leaves_the_others_and_its_exact_figures(tmp_path, faulty, monkeypatch):
+    monkeypatch.setattr(Study, "launches", (2,))
     attn = ["mhsa", faulty("KillsItselfLater")]
     study = make_study(attn, [32], size="xxs", metrics=["macs", "latency"], threads=[1], quick=True)
     ledger = Ledger(tmp_path / "records.jsonl")
@@ -132,7 +139,8 @@ def test_what_cannot_be_is_a_row_before_any_time_is_spent(tmp_path, monkeypatch)
 
 
 @pytest.mark.process
-def test_what_fails_in_launches_is_tried_again_alone(tmp_path, faulty):
+def test_what_fails_in_launches_is_tried_again_alone(tmp_path, faulty, monkeypatch):
+    monkeypatch.setattr(Study, "launches", (2,))
     metrics = ["macs", "latency", "breakdown"]
     attn = ["mhsa", faulty("KillsItselfLater"), faulty("RefusesInstruments")]
     study = make_study(attn, [32], size="xxs", metrics=metrics, threads=[1], quick=True)
@@ -193,7 +201,7 @@ def test_a_comparison_gives_every_figure_with_intervals_and_ratios(comparison):
     shares = {"attention_share", "ceiling"}
     assert set(frame.metric) == {"params", "macs", "latency", "throughput", "peak_memory"} | shares
     timed = frame[frame.metric.isin(["latency", "throughput"])]
-    assert (timed.launches == 2).all()
+    assert (timed.launches == 3).all()
     assert ((timed.low < timed.value) & (timed.value < timed.high)).all()
     assert len(comparison.ratios) == 5
     others = comparison.ratios.set_index("metric").ratio
@@ -253,8 +261,8 @@ def test_a_run_again_measures_only_what_is_missing(comparison, tmp_path, monkeyp
     assert len(new) == 2 + launch, "two counts, and one launch"
     frame = again.results().frame
     compared = frame[(frame.metric == "latency") & (frame.arm == "mhsa")]
-    assert (compared.launches == 3).all(), "the launch that lost its other side is still a launch of this one"
-    assert (frame[(frame.metric == "latency") & (frame.arm == "xfa")].launches == 2).all()
+    assert (compared.launches == 4).all(), "the launch that lost its other side is still a launch of this one"
+    assert (frame[(frame.metric == "latency") & (frame.arm == "xfa")].launches == 3).all()
 
 
 @pytest.mark.process
@@ -264,7 +272,7 @@ def test_samples_of_the_arms_are_paired_by_round(comparison):
         if record.metric == "latency":
             found.setdefault((tuple(record.case["img_size"]), record.launch), set()).add(len(record.samples))
     assert all(len(lengths) == 1 for lengths in found.values())
-    assert len(found) == 2
+    assert len(found) == 3
 
 
 def test_what_was_on_disk_when_a_signal_came_is_in_the_results(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 
 from xbench.cli.main import main
 
-PATIENCE = 60  # seconds; something is read that never ends
+PATIENCE = 300  # seconds; something is read that never ends
 
 
 @contextmanager
