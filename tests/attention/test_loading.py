@@ -168,6 +168,7 @@ def site(tmp_path_factory):
     return target
 
 
+@pytest.mark.process
 def test_a_plug_in_that_is_broken_or_takes_a_name_is_a_row_that_says_so(tmp_path, site):
     done = xbench("list", cwd=tmp_path, path=site)
     assert done.returncode == 0, done.stderr
@@ -183,6 +184,7 @@ def test_a_plug_in_that_is_broken_or_takes_a_name_is_a_row_that_says_so(tmp_path
     assert len(re.findall(r" xfa ", text)) >= 2
 
 
+@pytest.mark.process
 def test_plug_ins_run_beside_each_other_and_leave_their_version_in_the_record(tmp_path, folder, site):
     names = ["my-attention", "half-made", "half-made:rank=2", "./mine.py:MixesTheBatch", "timm.layers:Attention"]
     asked = ["--res", "32", "--size", "xxs", "--metrics", "macs", "--threads", "1", "--out", "run"]
@@ -210,6 +212,7 @@ def test_plug_ins_run_beside_each_other_and_leave_their_version_in_the_record(tm
     assert done.stderr.count("timm.layers:Attention is adapted: dim ← embed_dim") == 1
 
 
+@pytest.mark.process
 def test_a_plug_in_that_nobody_asked_for_breaks_nothing(tmp_path, site):
     code = "from xbench.attention.spec import *; build_attention('mhsa', embed_dim=24, qkv_dim=16, num_heads=4)"
     code += "; import sys; assert not {'my_package', 'broken_package'} & set(sys.modules)"
@@ -227,6 +230,7 @@ def test_two_packages_that_claim_one_name_are_told_apart(monkeypatch):
 # The README
 
 
+@pytest.mark.process
 def test_the_readme_followed_literally(tmp_path):
     (tmp_path / "mine.py").write_text(blocks("python")[0])
     verify, compare = map(shlex.split, blocks("bash")[0].splitlines())
@@ -240,6 +244,7 @@ def test_the_readme_followed_literally(tmp_path):
     assert "†" not in compared.stdout
 
 
+@pytest.mark.process
 def test_the_readmes_option_and_its_test_module(tmp_path, monkeypatch, site):
     monkeypatch.syspath_prepend(site)
     (option,) = re.findall(r"`\./mine\.py(:MyAttention:\S+=\S+)`", SECTION)

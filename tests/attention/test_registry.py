@@ -54,6 +54,7 @@ def test_built_in_attentions_are_described():
     assert all(info.summary and "arXiv" in info.paper for name, info in known.items() if ":" not in name)
 
 
+@pytest.mark.process
 def test_looking_imports_no_torch():
     look = (
         "import sys, xbench.models, xbench.models.baselines; from xbench.attention.spec import parse_attention;"

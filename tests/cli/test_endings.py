@@ -14,6 +14,8 @@ from places import ROOT
 
 from xbench.records.ledger import Ledger
 
+pytestmark = pytest.mark.process
+
 # Sends this process a signal when it comes to import a module, or to put a file in its place: at a moment, and not
 # after a time.
 AT = """

@@ -1,19 +1,14 @@
 """Command lines that nobody should type: each ends as the list says, touches nothing, shows no control character."""
 
-import io
 import os
 import shutil
-import signal
-import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from here import run_here
 from hostile_folder import FILES, lay_out
-
-from xbench.cli.main import main
 
 COMMANDS = tomllib.loads(Path(__file__).with_name("hostile_commands.toml").read_text(encoding="utf-8"))["command"]
 WORDS = {
@@ -23,7 +18,6 @@ WORDS = {
     "LONG": "x" * 5000,
     "NOTEXT": os.fsdecode(b"\xff\xfe"),
 }
-PATIENCE = 60  # seconds; something is read that never ends
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
@@ -38,58 +32,6 @@ def spelled(text: str) -> str:
     return text
 
 
-@contextmanager
-def standard_output(command) -> Iterator[io.TextIOWrapper]:
-    """A stream as the command's ``out`` and ``ascii`` ask for."""
-    encoding = "ascii" if command.get("ascii") else "utf-8"
-    if command.get("out") == "full":
-        stream = open("/dev/full", "w", encoding=encoding)  # noqa: SIM115, closed below
-    elif command.get("out") == "closed":
-        end, start = os.pipe()
-        os.close(end)
-        stream = os.fdopen(start, "w", encoding=encoding)
-    else:
-        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
-    yield stream
-    try:
-        stream.close()
-    except OSError:
-        return
-
-
-def run(command, monkeypatch) -> tuple[int, str, str]:
-    """The command in this process: its exit code, and what it wrote on standard output and standard error.
-
-    Raises:
-        TimeoutError: it did not end.
-    """
-
-    def stop(*_):
-        raise TimeoutError("it did not end")
-
-    with monkeypatch.context() as patch, standard_output(command) as out:
-        errors = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
-        patch.setattr(sys, "argv", ["xbench", *map(spelled, command["args"])])
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", errors)
-        patch.setattr(sys, "path", [*sys.path])
-        patch.delenv("COLUMNS", raising=False)
-        for name, value in command.get("env", {}).items():
-            patch.setenv(name, spelled(value)) if value else patch.delenv(name, raising=False)
-        before = signal.signal(signal.SIGALRM, stop)
-        signal.alarm(PATIENCE)
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        finally:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, before)
-        written = out.buffer.getvalue().decode() if isinstance(out.buffer, io.BytesIO) else ""
-        return code, written, errors.buffer.getvalue().decode()
-
-
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
     folder = tmp_path_factory.mktemp("laid-out")
@@ -97,11 +39,20 @@ def template(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=[f"{i}-{c['args'][0][:10]!a}" for i, c in enumerate(COMMANDS)])
+def cases() -> Iterator[object]:
+    for number, command in enumerate(COMMANDS):
+        marks = [pytest.mark.process] if command.get("process") else []
+        yield pytest.param(command, id=f"{number}-{command['args'][0][:10]!a}", marks=marks)
+
+
+@pytest.mark.parametrize("command", list(cases()))
 def test_a_hostile_command_ends_as_it_should(command, template, monkeypatch):
     monkeypatch.chdir(template)
     before = contents(template)
-    code, out, errors = run(command, monkeypatch)
+    arguments = list(map(spelled, command["args"]))
+    environment = {name: spelled(value) for name, value in command.get("env", {}).items()}
+    encoding = "ascii" if command.get("ascii") else "utf-8"
+    code, out, errors = run_here(arguments, monkeypatch, environment, encoding, command.get("out", ""))
     assert code == command.get("code", 2), errors
     said = " ".join((out + errors).split())
     assert command.get("says", "") in said

@@ -113,6 +113,7 @@ def test_pictures_go_the_way_that_timm_would_send_them():
     assert (changed < 0.4).all()
 
 
+@pytest.mark.process
 def test_workers_change_nothing():
     alone, helped = opened(augmentation=EVERYTHING), opened(augmentation=EVERYTHING, workers=2)
     assert same(epoch_of(alone), epoch_of(helped))

@@ -52,6 +52,7 @@ def judge(data, split="test"):
     return correct, images
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_cannot_be_read_is_in_neither_number(half_cut, workers):
     data = opened(f"folder:{half_cut}", inspected=ALL, unreadable="skip", workers=workers)
@@ -63,6 +64,7 @@ def test_what_cannot_be_read_is_in_neither_number(half_cut, workers):
     assert tuple(map(sum, zip(*map(judge, halves), strict=True))) == (7, 8)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 2])
 def test_or_it_ends_the_run(half_cut, workers):
     halve(half_cut / "train" / "light" / "3.jpg")
@@ -75,6 +77,7 @@ def test_or_it_ends_the_run(half_cut, workers):
         list(opened(f"folder:{half_cut}", workers=workers).train(0))
 
 
+@pytest.mark.process
 def test_training_does_without_it_alike_in_every_process(half_cut):
     for number in (1, 5, 6):
         halve(half_cut / "train" / "dark" / f"{number}.jpg")
@@ -92,6 +95,7 @@ def test_training_does_without_it_alike_in_every_process(half_cut):
     assert len(set(seen)) == 12
 
 
+@pytest.mark.process
 def test_processes_that_train_together_share_the_look(half_cut):
     """Each sees half of the files, and both know of all."""
     count = """

@@ -76,6 +76,7 @@ def test_statistics_are_those_of_pytest_benchmark(n):
         assert ours[name] == (value if isinstance(value, str) else pytest.approx(value)), name
 
 
+@pytest.mark.process
 def test_pytest_benchmark_compares_what_was_exported(run, tmp_path):
     out = tmp_path / "run.json"
     assert xbench("export", run, "--format", "pytest-benchmark", "-o", out).exit_code == 0
@@ -103,6 +104,7 @@ def test_what_was_exported_comes_back(run, records, tmp_path):
     assert sorted(map(essence, back), key=str) == sorted(map(essence, kept), key=str)
 
 
+@pytest.mark.process
 def test_a_suite_of_somebody_else_keeps_its_names_and_nothing_is_made_up(tmp_path):
     (tmp_path / "test_theirs.py").write_text(
         "import pytest\n\n@pytest.mark.parametrize('n', [10, 20])\ndef test_sum(benchmark, n):\n"
@@ -302,6 +304,7 @@ def test_two_runs_of_one_case_are_two_files_and_not_one_name_twice(records, run,
         bencher_metrics([*figures(records), *figures(records)])
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not commit(), reason="asv's results belong to commits; this is no checkout")
 def test_asv_shows_and_publishes_what_was_exported(run, records, tmp_path):
     small = [r for r in records if r.case["img_size"] == [256, 256]]

@@ -82,6 +82,7 @@ with torch.inference_mode():
 """
 
 
+@pytest.mark.process
 def test_first_later_and_other_process_agree():
     model, image = XFormer("mhsa", size="xxs").eval(), torch.rand(1, 3, 96, 128)
     seen = {peak_memory(lambda: model(image), model, image, CPU, warm=warm) for warm in (True, False, True)}

@@ -96,6 +96,7 @@ def test_a_worker_rests_until_its_other_threads_sleep(monkeypatch):
     assert child.rest()
 
 
+@pytest.mark.process
 @pytest.mark.skipif((psutil.cpu_count() or 1) < 2, reason="one thread waits for no other")
 def test_a_worker_whose_threads_never_sleep_is_stopped_between_its_turns():
     (case,) = make_study(

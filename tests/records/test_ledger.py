@@ -52,6 +52,7 @@ def _write_many(path, writer):
         Ledger(path).append([record(1000 * writer + i, samples=[i + 1.0] * 50)])
 
 
+@pytest.mark.process
 def test_writers_at_once_lose_nothing(tmp_path):
     path = tmp_path / "records.jsonl"
     writers = [multiprocessing.Process(target=_write_many, args=(path, n)) for n in range(4)]

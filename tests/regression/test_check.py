@@ -11,14 +11,18 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from here import run_here
 from places import ROOT
 
 from xbench.records.ledger import read_records
 from xbench.regression.against import check_against
 from xbench.regression.session import Session
+from xbench.runner.cache_key import forget_sources
 from xbench.runner.launch import QUICK_PACE
 from xbench.runner.progress import Silent
 from xbench.study.study import Study
+
+pytestmark = pytest.mark.process
 
 MINE = """
 import torch
@@ -171,43 +175,50 @@ def test_what_a_killed_check_left_the_next_one_removes_and_nothing_of_the_users(
         (["--against", "main", "--python-against", "/no/python"], "cannot run /no/python"),
     ],
 )
-def test_bad_input_is_a_message_and_leaves_nothing(repository, arguments, message):
-    done = xbench(repository, "check", *arguments)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_bad_input_is_a_message_and_leaves_nothing(repository, monkeypatch, arguments, message):
+    monkeypatch.chdir(repository)
+    code, _, errors = run_here(["check", *arguments, "--trust"], monkeypatch)
+    assert code == 2, errors
+    assert message in errors
+    assert "Traceback" not in errors
     assert not git(repository, "status", "--porcelain")
     assert not (repository / "results").exists()
 
 
-def test_a_baseline_is_made_shown_and_held_against(repository):
+def test_a_baseline_is_made_shown_and_held_against(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+
+    def xbench(*arguments):
+        """Its exit code, and what it printed."""
+        forget_sources()  # files are edited between two commands
+        code, out, _ = run_here([*arguments, "--trust"], monkeypatch)
+        return code, out
+
     folder = "results/baselines/mine"
     (repository / "studies" / "gate.toml").write_text(STATIC)
     update = ["baseline", "update", folder, "--study", "studies/gate.toml"]
-    assert xbench(repository, *update).returncode == 2, "nobody was asked"
+    assert xbench(*update)[0] == 2, "nobody was asked"
     assert not (repository / folder).exists()
-    done = xbench(repository, *update, "--yes")
-    assert done.returncode == 0, done.stderr
-    assert "Written to" in done.stdout
-    assert xbench(repository, "check", "--baseline", folder).returncode == 0
+    code, out = xbench(*update, "--yes")
+    assert code == 0, out
+    assert "Written to" in out
+    assert xbench("check", "--baseline", folder)[0] == 0
     before = (repository / folder / "records.jsonl").read_text()
-    again = xbench(repository, "baseline", "update", folder)
-    assert again.returncode == 0, "nothing is different, so nobody has to be asked"
+    assert xbench("baseline", "update", folder)[0] == 0, "nothing is different, so nobody has to be asked"
     assert (repository / folder / "records.jsonl").read_text() == before
 
     (repository / "mine.py").write_text(
         MINE.replace("nn.Linear(embed_dim, embed_dim)", "nn.Linear(embed_dim, embed_dim, False)")
     )
-    failed = xbench(repository, "check", "--baseline", folder)
-    assert failed.returncode == 1
-    assert f"xbench baseline update {folder}" in failed.stdout
-    renewed = xbench(repository, "baseline", "update", folder, "--yes")
-    assert "parameters changed" in renewed.stdout
-    assert xbench(repository, "check", "--baseline", folder).returncode == 0
+    code, out = xbench("check", "--baseline", folder)
+    assert code == 1
+    assert f"xbench baseline update {folder}" in out
+    assert "parameters changed" in xbench("baseline", "update", folder, "--yes")[1]
+    assert xbench("check", "--baseline", folder)[0] == 0
 
     study = repository / folder / "study.toml"
     study.write_text(study.read_text().replace('    "macs",\n', ""))
-    assert "vanished" in xbench(repository, "check", "--baseline", folder).stdout
+    assert "vanished" in xbench("check", "--baseline", folder)[1]
 
 
 def test_nothing_measured_has_its_own_exit_code(repository):

@@ -100,6 +100,7 @@ def runner(tmp_path):
     return run
 
 
+@pytest.mark.process
 def test_the_check_action_fails_a_pull_request_and_says_why(runner, tmp_path):
     assert ACTIONS[0].parent.name == "check"
     done = runner()
@@ -159,6 +160,7 @@ def test_a_comment_made_of_anything_is_short_and_all_of_it_is_code(found):
         assert live != "\u202e" or live not in body
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("there", [False, True])
 def test_the_comment_goes_to_the_pull_request_of_the_commit_and_replaces_its_last(tmp_path, there):
     asked = []

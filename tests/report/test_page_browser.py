@@ -9,6 +9,8 @@ from test_page import EVIL, chapter, evil_records
 
 from xbench.report.page.page import page
 
+pytestmark = pytest.mark.process
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--no-sandbox",

@@ -62,6 +62,7 @@ def requests():
     yield {"do": "device"}
 
 
+@pytest.mark.process
 def test_all_that_a_worker_comes_to_import_is_hashed_or_decides_nothing():
     command = [sys.executable, "-P", "-c", ANSWERS]
     asked = "".join(json.dumps(request) + "\n" for request in requests())
@@ -123,6 +124,7 @@ def test_installed_code_is_followed_as_that_of_a_checkout_is(tmp_path, monkeypat
     assert {file.relative_to(wheel) for file in deciding_files(WORKER)} == here
 
 
+@pytest.mark.process
 def test_code_in_an_environment_in_somebodys_repository_is_not_of_its_commit(tmp_path):
     # What pip leaves: the package among files that the repository around it does not hold.
     wheel = tmp_path / "env" / "site-packages"

@@ -39,6 +39,7 @@ def run(folder, names, metrics, **axes):
     return {name: {m: results.cell(results.conditions[-1], uncommon(name), m) for m in metrics} for name in names}
 
 
+@pytest.mark.process
 def test_what_does_not_run_on_the_meta_device_is_counted_with_real_tensors(tmp_path):
     found = run(tmp_path, ["Plain", *COUNTED], ["params", "macs", "predicted_memory"])
     plain = {metric: found["Plain"][metric].figure for metric in found["Plain"]}
@@ -49,6 +50,7 @@ def test_what_does_not_run_on_the_meta_device_is_counted_with_real_tensors(tmp_p
         assert own["predicted_memory"].value == pytest.approx(plain["predicted_memory"].value, rel=0.01), name
 
 
+@pytest.mark.process
 def test_what_cannot_be_counted_is_measured_all_the_same(tmp_path):
     metrics = ["params", "macs", "predicted_memory", "peak_memory"]
     (own,) = run(tmp_path, ["CannotBeCounted"], metrics).values()
@@ -59,6 +61,7 @@ def test_what_cannot_be_counted_is_measured_all_the_same(tmp_path):
         assert "failed: ZeroDivisionError: planted" in own[metric].reason
 
 
+@pytest.mark.process
 def test_memory_that_cannot_be_predicted_is_absent_and_says_why(tmp_path):
     metrics = ["macs", "predicted_memory"]
     found = run(tmp_path, ["Plain", "AsksForAValue"], metrics, direction=["training"])

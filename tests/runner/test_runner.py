@@ -12,7 +12,7 @@ from xbench.analysis.frame import tidy_frame
 from xbench.analysis.results import Results
 from xbench.processes.parent import ArmError
 from xbench.records.ledger import Ledger, read_records
-from xbench.runner.launch import heats
+from xbench.runner.launch import QUICK_PACE, heats
 from xbench.runner.progress import RunLimits
 from xbench.runner.runner import Runner
 from xbench.runner.workers import Ending, Standing
@@ -31,6 +31,15 @@ FAULTS = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def brisk():
+    """Launches as short as they can be: what is measured here is looked at, not believed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(QUICK_PACE, "warm_up", (0.1, 1))
+        patch.setitem(QUICK_PACE, "rounds", (1, 2, 0.2))
+        yield
+
+
 @pytest.fixture
 def faulty(monkeypatch):
     """The folder that a user would stand in, holding a module of his own."""
@@ -39,11 +48,12 @@ def faulty(monkeypatch):
     return lambda name: f"faulty_attentions:{name}"
 
 
+@pytest.mark.process
 def test_every_fault_is_a_row_with_its_reason_and_the_others_finish(tmp_path, faulty):
     attn = ["xfa", *map(faulty, FAULTS), faulty("PrintsALot")]
     study = make_study(StudyRequest(attn, [64], size="xxs", metrics=["macs", "peak_memory"], threads=[1]))
     ledger = Ledger(tmp_path / "records.jsonl")
-    Runner(study, ledger, limits=RunLimits(turn_seconds=5.0)).run()
+    Runner(study, ledger, limits=RunLimits(turn_seconds=15.0)).run()
     results = Results(ledger.read())
     (conditions,) = results.conditions
     for name, (status, reason) in FAULTS.items():
@@ -55,14 +65,16 @@ def test_every_fault_is_a_row_with_its_reason_and_the_others_finish(tmp_path, fa
     assert len(results.failures) == len(FAULTS)
 
 
-def test_an_arm_that_dies_in_a_launch_leaves_the_others_and_its_exact_figures(tmp_path, faulty):
+@pytest.mark.process
+def test_an_arm_that_dies_in_a_launch_leaves_the_others_and_its_exact_figures(tmp_path, faulty, monkeypatch):
+    monkeypatch.setattr(Study, "launches", (2,))
     attn = ["mhsa", faulty("KillsItselfLater")]
     study = make_study(StudyRequest(attn, [32], size="xxs", metrics=["macs", "latency"], threads=[1], quick=True))
     ledger = Ledger(tmp_path / "records.jsonl")
     Runner(study, ledger).run()
     results = Results(ledger.read())
     (conditions,) = results.conditions
-    assert results.cell(conditions, "mhsa", "latency").figure.launches == 3
+    assert results.cell(conditions, "mhsa", "latency").figure.launches == 2
     dead = results.cell(conditions, attn[1], "latency")
     assert (dead.status, dead.figure) == ("crash", None)
     assert results.cell(conditions, attn[1], "macs").status == "ok"
@@ -85,6 +97,7 @@ def test_arms_that_do_not_fit_side_by_side_run_in_heats_each_with_the_reference_
     assert [case.arm.label for case in left.open] == ["mhsa", "pool", "linear"], "no control without the reference"
 
 
+@pytest.mark.process
 def test_every_heat_is_measured_and_taken_over(tmp_path, monkeypatch):
     monkeypatch.setattr(Study, "launches", (1,))
     monkeypatch.setattr("xbench.runner.launch._fits", lambda cases, *_: len(cases) <= 2)
@@ -104,6 +117,7 @@ def test_every_heat_is_measured_and_taken_over(tmp_path, monkeypatch):
     assert not [record for record in ledger.read() if record.run == again.recorder.run_id]
 
 
+@pytest.mark.process
 def test_what_cannot_be_is_a_row_before_any_time_is_spent(tmp_path, monkeypatch):
     study = make_study(StudyRequest(["xfa", "mhsa"], [64, 1024], patch=[1, 8], size="xxs", quick=True))
     monkeypatch.setattr(Runner, "_measure_exact", lambda *_: None)
@@ -121,6 +135,7 @@ def test_what_cannot_be_is_a_row_before_any_time_is_spent(tmp_path, monkeypatch)
     assert "macs" not in too_large, "what is known on paper is kept"
 
 
+@pytest.mark.process
 def test_what_fails_in_launches_is_tried_again_alone(tmp_path, faulty, monkeypatch):
     monkeypatch.setattr(Study, "launches", (2,))
     metrics = ["macs", "latency", "breakdown"]
@@ -138,6 +153,7 @@ def test_what_fails_in_launches_is_tried_again_alone(tmp_path, faulty, monkeypat
     assert {r.launch for r in new if r.samples} == {1}, "one launch tries it again, and what it cannot give is there"
 
 
+@pytest.mark.process
 def test_levels_and_directions_give_their_figures(tmp_path, monkeypatch):
     monkeypatch.setattr(Study, "launches", (1,))
     axes = {"level": ["op", "model"], "direction": ["inference", "training"], "tokens": [64], "batch": [2]}
@@ -174,6 +190,7 @@ def comparison(tmp_path_factory):
     )
 
 
+@pytest.mark.process
 def test_a_comparison_gives_every_figure_with_intervals_and_ratios(comparison):
     frame = comparison.frame
     assert len(frame) == 2 * 7
@@ -189,11 +206,13 @@ def test_a_comparison_gives_every_figure_with_intervals_and_ratios(comparison):
     assert others["macs"] == macs["mhsa"] / macs["xfa"]
 
 
+@pytest.mark.process
 def test_latency_is_at_batch_1_and_throughput_at_the_batch_asked_for(comparison):
     batches = {(r.metric, r.detail["batch"]) for r in comparison.results.records if "batch" in r.detail}
     assert batches == {("latency", 1), ("stock_latency", 1), ("throughput", 2)}
 
 
+@pytest.mark.process
 def test_everything_said_can_be_made_again_from_the_records_alone(comparison):
     again = Results(read_records([comparison.folder / "records.jsonl"]))
     assert tidy_frame(again).equals(comparison.frame)
@@ -201,6 +220,7 @@ def test_everything_said_can_be_made_again_from_the_records_alone(comparison):
     assert 0 <= again.overhead["share"] < 1
 
 
+@pytest.mark.process
 def test_report_and_plots_lie_in_the_folder(comparison):
     report = (comparison.folder / "report.md").read_text()
     assert "This is a look, not a claim" in report
@@ -211,6 +231,7 @@ def test_report_and_plots_lie_in_the_folder(comparison):
     assert comparison.plot("throughput").axes[0].get_xlabel() == "throughput [images per second]"
 
 
+@pytest.mark.process
 def test_a_run_again_measures_only_what_is_missing(comparison, tmp_path, monkeypatch):
     lines = (comparison.folder / "records.jsonl").read_text().splitlines(keepends=True)
     records = [json.loads(line) for line in lines]
@@ -241,6 +262,7 @@ def test_a_run_again_measures_only_what_is_missing(comparison, tmp_path, monkeyp
     assert (frame[(frame.metric == "latency") & (frame.arm == "xfa")].launches == 3).all()
 
 
+@pytest.mark.process
 def test_samples_of_the_arms_are_paired_by_round(comparison):
     found: dict[tuple, set[int]] = {}
     for record in comparison.results.records:

@@ -15,8 +15,10 @@ import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
 import xbench
+from xbench.cli.verbs import app
 from xbench.data import Augmentation, open_data
 from xbench.errors import UserError
 from xbench.training.checkpoint import read_config, read_weights
@@ -125,6 +127,13 @@ def test_steps_are_those_of_a_naive_loop(pictures, tmp_path):
     assert [entry["loss"] for entry in found["history"]] == pytest.approx(expected, rel=1e-5)
 
 
+def train_here(arguments, monkeypatch):
+    """The command in this process, whose memory stays as it is."""
+    monkeypatch.setattr("xbench.processes.child.keep_heap", lambda: None)
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
 class Killed(BaseException):
     """The end of a process, as far as the loop sees it."""
 
@@ -220,7 +229,8 @@ def test_an_ended_run_that_does_not_say_how_is_refused(pictures, tmp_path):
         train(job, tmp_path)
 
 
-def test_kill_9_costs_at_most_an_epoch(tmp_path):
+@pytest.mark.process
+def test_kill_9_costs_at_most_an_epoch(tmp_path, monkeypatch):
     command = [sys.executable, "-m", "xbench", "train", "--attn", "identity", "--size", "xxs", "--res", "32"]
     command += ["--epochs", "3", "--threads", "1", "--recipe", "batch=256", "--out"]
     process = subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL)
@@ -232,20 +242,21 @@ def test_kill_9_costs_at_most_an_epoch(tmp_path):
     done = len(read_config(tmp_path / "killed")["history"])
     assert 1 <= done <= 3
     for name in ("killed", "whole"):
-        subprocess.run([*command, str(tmp_path / name)], check=True, capture_output=True)
+        train_here([*command[3:], str(tmp_path / name)], monkeypatch)
     assert digest(read_weights(tmp_path / "killed")) == digest(read_weights(tmp_path / "whole"))
 
 
-def test_two_processes_train_as_one_with_the_joint_batch(pictures, tmp_path):
+@pytest.mark.process
+def test_two_processes_train_as_one_with_the_joint_batch(pictures, tmp_path, monkeypatch):
     arguments = ["-m", "xbench", "train", "--attn", "mhsa", "--size", "xxs", "--res", "32", "--data", pictures]
     arguments += ["--threads", "1", "--recipe", "batch=12", "epochs=2", "warmup=0.5", "drop_rate=0", "ema=0.9"]
     # Adam makes a whole step of a gradient that is rounding error; plain descent does not.
     arguments += ["optimizer=sgd", "lr=0.02"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29541"]
-    for name, start in (("one", []), ("two", torchrun)):
-        out = ["--out", str(tmp_path / name)]
-        subprocess.run([sys.executable, *start, *arguments, *out], check=True, capture_output=True, env=environment)
+    train_here([*arguments[2:], "--out", str(tmp_path / "one")], monkeypatch)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29541"]
+    command = [*torchrun, *arguments, "--out", str(tmp_path / "two")]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
     one, two = read_config(tmp_path / "one"), read_config(tmp_path / "two")
     assert (one["processes"], two["processes"]) == (1, 2)
     for ours, theirs in zip(one["history"], two["history"], strict=True):
@@ -282,6 +293,7 @@ def test_a_loss_that_is_no_number_ends_the_run(pictures, tmp_path):
         train(job, tmp_path)
 
 
+@pytest.mark.process
 def test_compare_joins_accuracy_with_cost(pictures, tmp_path):
     asked = {
         "attn": ["mhsa", "identity", "tests.support.faulty_attentions:ReturnsNaN"],
@@ -316,6 +328,7 @@ def test_compare_joins_accuracy_with_cost(pictures, tmp_path):
     assert (tmp_path / "plots" / "learning.png").exists()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
 def test_training_keeps_the_memory_that_it_frees():
     count = """
