@@ -1,9 +1,10 @@
 """Kills controllers, workers and both at random moments of what takes time, and counts what that cost.
 
-    python tests/trials/kill_trials.py [--kills 104] [--seed 0] [--report results/reports/kills.md]
+    python tests/trials/kill_trials.py [--kills 104] [--seed 0] [--at-once 1]
+        [--report results/reports/kills.md]
 
-A hundred take about an hour. Of every verb one run is left alone first. It says how long what is timed lasts, and what
-a whole run leaves. Each trial is a run in a folder of its own, killed at a moment drawn from that time; then the same
+A hundred take about an hour on two cores. Of every verb one run is left alone first: how long what is timed lasts, and
+what a whole run leaves. Each trial is a run in a folder of its own, killed at a moment drawn from that time; then the same
 command runs again. The report is renewed after each, so one that is ended early says of how many it is. Where something
 was lost or left, the folder is kept and named.
 """
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,7 +185,7 @@ an exit code other than that of a whole run, or a traceback. A training runs in 
 | --- | --- | --- |
 {commands}
 
-On {where}, commit {commit}, as `python tests/trials/kill_trials.py --kills {kills} --seed {seed}`.
+On {where}, commit {commit}, as `python tests/trials/kill_trials.py --kills {kills} --seed {seed} --at-once {at_once}`.
 """
 
 
@@ -191,7 +193,7 @@ def faults_of(found: Counter[str]) -> int:
     return found.total() - found["kills"]
 
 
-def report(counts: dict[tuple[str, str], Counter[str]], alone: dict[str, Alone], seed: int) -> str:
+def report(counts: dict[tuple[str, str], Counter[str]], alone: dict[str, Alone], asked: argparse.Namespace) -> str:
     kills, faults = sum(one["kills"] for one in counts.values()), sum(map(faults_of, counts.values()))
     place = machine("cpu")
     rows = [f"| {verb} | `xbench {' '.join(VERBS[verb])}` | {whole.seconds:.0f} |" for verb, whole in alone.items()]
@@ -202,7 +204,8 @@ def report(counts: dict[tuple[str, str], Counter[str]], alone: dict[str, Alone],
         commands="\n".join(rows),
         where=f"{place['cpu']}, {place['physical_cores']} cores, {place['system']}, torch {torch.__version__}",
         commit=commit(),
-        seed=seed,
+        seed=asked.seed,
+        at_once=asked.at_once,
     )
 
 
@@ -211,28 +214,38 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=104)
     parser.add_argument("--seed", type=int, default=0, help="decides the moments")
     parser.add_argument("--report", type=Path, help="also write the table here")
+    parser.add_argument("--at-once", type=int, default=1, help="trials side by side, on a machine that is then busy")
     asked = parser.parse_args()
-    dice = random.Random(asked.seed)
-    alone: dict[str, Alone] = {}
+    alone = {verb: in_a_folder(lambda place, verb=verb: left_alone(verb, place)) for verb in VERBS}
     counts: dict[tuple[str, str], Counter[str]] = {}
-    for verb, victim in plan(asked.kills):
+
+    def one(number: int, verb: str, victim: str) -> tuple[str, str, Counter[str]]:
+        dice = random.Random(f"{asked.seed} {number}")
         found = None
         while found is None:
-            folder = Path(tempfile.mkdtemp()).resolve()
-            if verb not in alone:
-                (folder / "alone").mkdir()
-                alone[verb] = left_alone(verb, folder / "alone")
-            (folder / "trial").mkdir()
-            found = trial(verb, victim, folder / "trial", alone[verb], dice)
-            if found and faults_of(found):
-                print("kept in", folder)
-            else:
-                shutil.rmtree(folder)
-        print(verb, victim, dict(found), flush=True)
-        counts.setdefault((verb, victim), Counter()).update(found)
-        if asked.report:
-            asked.report.write_text(report(counts, alone, asked.seed), encoding="utf-8")
+            found = in_a_folder(lambda place: trial(verb, victim, place, alone[verb], dice))
+        return verb, victim, found
+
+    with ThreadPoolExecutor(asked.at_once) as pool:
+        running = [pool.submit(one, number, *what) for number, what in enumerate(plan(asked.kills))]
+        for done in as_completed(running):
+            verb, victim, found = done.result()
+            print(verb, victim, dict(found), flush=True)
+            counts.setdefault((verb, victim), Counter()).update(found)
+            if asked.report:
+                asked.report.write_text(report(counts, alone, asked), encoding="utf-8")
     print(table(counts))
+
+
+def in_a_folder(do: Callable[[Path], Any]) -> Any:
+    """What it gives in a folder of its own, which stays where a trial shows a fault."""
+    folder = Path(tempfile.mkdtemp()).resolve()
+    found = do(folder)
+    if isinstance(found, Counter) and faults_of(found):
+        print("kept in", folder)
+    else:
+        shutil.rmtree(folder)
+    return found
 
 
 if __name__ == "__main__":
