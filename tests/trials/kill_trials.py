@@ -4,9 +4,9 @@
         [--report results/reports/kills.md]
 
 A hundred take about an hour on two cores. Of every verb one run is left alone first: how long what is timed lasts, and
-what a whole run leaves. Each trial is a run in a folder of its own, killed at a moment drawn from that time; then the same
-command runs again. The report is renewed after each, so one that is ended early says of how many it is. Where something
-was lost or left, the folder is kept and named.
+what a whole run leaves. Each trial is a run in a folder of its own, killed at a moment drawn from that time; then the
+same command runs again. The report is renewed after each, so one that is ended early says of how many it is. Where
+something was lost or left, the folder is kept and named.
 """
 
 import argparse
