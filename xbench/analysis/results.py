@@ -78,7 +78,8 @@ class Results:
         """What ``find`` gives, found once under this key: tables, words and charts ask for the same."""
         if key not in self._found:
             self._found[key] = find()
-        return self._found[key]
+        found: Found = self._found[key]
+        return found
 
     @cached_property
     def _by_place(self) -> dict[tuple[Conditions, str, str], list[Record]]:

@@ -107,7 +107,7 @@ def _studies(records: Iterable[Record]) -> str:
 def machine_name(facts: dict[str, Any]) -> str:
     """ "AMD EPYC, 2 cores", or the GPU with its driver."""
     cores = facts.get("physical_cores")
-    return facts.get("gpu") or facts.get("cpu", "") + (f", {cores} cores" if cores else "")
+    return str(facts.get("gpu") or facts.get("cpu", "") + (f", {cores} cores" if cores else ""))
 
 
 def _question(folder: Path) -> str:
