@@ -1,6 +1,6 @@
 """Kills controllers, workers and both at random moments of what takes time, and counts what that cost.
 
-    python tests/trials/kill_trials.py [--kills 104] [--seed 0] [--at-once 1]
+    python tests/trials/kill_trials.py [--kills 104] [--verbs …] [--seed 0] [--at-once 1]
         [--report results/reports/kills.md]
 
 A hundred take about an hour on two cores. Of every verb one run is left alone first: how long what is timed lasts, and
@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
@@ -149,11 +149,11 @@ def _end(run: Run) -> int:
     return len(left)
 
 
-def plan(kills: int) -> Iterator[tuple[str, str]]:
+def plan(kills: int, verbs: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Verbs in turn, with each victim in turn. A training of its own has no workers."""
     for number in range(kills):
-        verb = list(VERBS)[number % len(VERBS)]
-        yield verb, "controller" if verb == "train" else VICTIMS[number // len(VERBS) % len(VICTIMS)]
+        verb = verbs[number % len(verbs)]
+        yield verb, "controller" if verb == "train" else VICTIMS[number // len(verbs) % len(VICTIMS)]
 
 
 def table(counts: dict[tuple[str, str], Counter[str]]) -> str:
@@ -185,7 +185,8 @@ an exit code other than that of a whole run, or a traceback. A training runs in 
 | --- | --- | --- |
 {commands}
 
-On {where}, commit {commit}, as `python tests/trials/kill_trials.py --kills {kills} --seed {seed} --at-once {at_once}`.
+On {where}, commit {commit}, as `python tests/trials/kill_trials.py --kills {kills} --verbs {verbs} --seed {seed}
+--at-once {at_once}`.
 """
 
 
@@ -206,17 +207,19 @@ def report(counts: dict[tuple[str, str], Counter[str]], alone: dict[str, Alone],
         commit=commit(),
         seed=asked.seed,
         at_once=asked.at_once,
+        verbs=" ".join(asked.verbs),
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=104)
+    parser.add_argument("--verbs", nargs="+", choices=VERBS, default=list(VERBS))
     parser.add_argument("--seed", type=int, default=0, help="decides the moments")
     parser.add_argument("--report", type=Path, help="also write the table here")
     parser.add_argument("--at-once", type=int, default=1, help="trials side by side, on a machine that is then busy")
     asked = parser.parse_args()
-    alone = {verb: in_a_folder(lambda place, verb=verb: left_alone(verb, place)) for verb in VERBS}
+    alone = {verb: in_a_folder(lambda place, verb=verb: left_alone(verb, place)) for verb in asked.verbs}
     counts: dict[tuple[str, str], Counter[str]] = {}
 
     def one(number: int, verb: str, victim: str) -> tuple[str, str, Counter[str]]:
@@ -227,7 +230,7 @@ def main() -> None:
         return verb, victim, found
 
     with ThreadPoolExecutor(asked.at_once) as pool:
-        running = [pool.submit(one, number, *what) for number, what in enumerate(plan(asked.kills))]
+        running = [pool.submit(one, number, *what) for number, what in enumerate(plan(asked.kills, asked.verbs))]
         for done in as_completed(running):
             verb, victim, found = done.result()
             print(verb, victim, dict(found), flush=True)
