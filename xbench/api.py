@@ -10,11 +10,11 @@ from rich.console import Console
 from xbench.analysis.frame import tidy_frame
 from xbench.analysis.results import Results
 from xbench.errors import UserError, unknown_name
-from xbench.files.run_folders import LEDGER, run_folder
+from xbench.files.run_folders import LEDGER, REPORT, results_folder
 from xbench.files.temporary import scratch
 from xbench.files.writing import check_target
 from xbench.records.ledger import Ledger
-from xbench.report.folder import REPORT, write_report
+from xbench.report.folder import write_report
 from xbench.report.inert import InertConsole
 from xbench.report.live import Display
 from xbench.report.plots.catalogue import plot
@@ -136,7 +136,7 @@ def measure(
         raise UserError("metric 'max_batch' needs the memory that a batch is to fit into: --memory-limit GIB.")
     if folder is not None:
         check_target(folder / REPORT)
-    with run_folder(study.name, folder) as place:
+    with results_folder(study.name, folder) as place:
         ledger = Ledger(place / LEDGER)
         error: BaseException | None = None
         with Display(study, console) as display, ledger.alone(display.waiting):

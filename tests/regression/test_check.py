@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 from here import run_here
+from own_attention import MINE
 from places import ROOT
 
 from xbench.records.ledger import read_records
@@ -24,19 +25,6 @@ from xbench.study.study import Study
 
 pytestmark = pytest.mark.process
 
-MINE = """
-import torch
-from torch import nn
-
-
-class Mine(nn.Module):
-    def __init__(self, *, embed_dim, qkv_dim, num_heads):
-        super().__init__()
-        self.proj = nn.Linear(embed_dim, embed_dim)
-
-    def forward(self, x, grid):
-        return self.proj(x)
-"""
 STUDY = 'attn = ["./mine.py:Mine"]\nlevel = ["op"]\ntokens = [16]\nsize = "xxs"\nthreads = [1]\n'
 EXACT = STUDY + 'metrics = ["params", "macs", "peak_memory"]\n'
 STATIC = STUDY + 'metrics = ["params", "macs"]\n'

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import yaml
+from own_attention import MINE
 from places import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -52,20 +53,6 @@ def test_the_workflow_that_may_write_runs_nothing_of_a_pull_request():
     assert load(ROOT / ".github" / "workflows" / "ci.yml")["permissions"] == {"contents": "read"}
 
 
-ATTENTION = """
-from torch import nn
-
-
-class Mine(nn.Module):
-    def __init__(self, *, embed_dim, qkv_dim, num_heads):
-        super().__init__()
-        self.proj = nn.Linear(embed_dim, embed_dim)
-
-    def forward(self, x, grid):
-        return self.proj(x)
-"""
-
-
 @pytest.fixture
 def runner(tmp_path):
     """Runs the step in a user's repository, with a pull request that adds a parameter, as a runner has it."""
@@ -75,8 +62,8 @@ def runner(tmp_path):
     (work / "studies" / "gate.toml").write_text(study)
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@x"]
     for text in (
-        ATTENTION,
-        ATTENTION.replace("super().__init__()", "super().__init__()\n        self.a = nn.LayerNorm(1)"),
+        MINE,
+        MINE.replace("super().__init__()", "super().__init__()\n        self.a = nn.LayerNorm(1)"),
     ):
         (work / "mine.py").write_text(text)
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbench.errors import UserError
-from xbench.files.run_folders import LEDGER, RUNS
+from xbench.files.run_folders import LEDGER, REPORT, RUNS
 from xbench.records.ledger import read_ledger, read_records, warn_of
 from xbench.records.record import Record, parse_time
 from xbench.study.conditions import Conditions
@@ -112,7 +112,7 @@ def machine_name(facts: dict[str, Any]) -> str:
 
 def _question(folder: Path) -> str:
     try:
-        first = (folder / "report.md").read_text(encoding="utf-8").partition("\n")[0]
+        first = (folder / REPORT).read_text(encoding="utf-8").partition("\n")[0]
     except (OSError, UnicodeDecodeError):
         return ""
     return first.removeprefix("# ") if first.startswith("# ") else ""

@@ -7,13 +7,14 @@ from typing import Any
 from typer.core import TyperCommand
 
 from xbench.cli.streams import progress
+from xbench.parsing.former import STUDY_NAMES
 
 # By verb, what options were called before. One that is now a switch is meant where a file follows it.
-COMPARED = {"--baseline": "--model", "--against": "--reference"}
+COMPARED = {f"--{old}": f"--{new}" for old, new in STUDY_NAMES.items()}
 FORMER = {
     "compare": COMPARED,
     "sweep": COMPARED,
-    "train": {"--baseline": "--model"},
+    "train": {"--baseline": COMPARED["--baseline"]},
     "check": {"--json": "--json-file"},
 }
 

@@ -147,13 +147,13 @@ def _default_study() -> Path:
 @contextmanager
 def _session(out: Path | None, effect: float, bounds: "RunLimits") -> "Iterator[Session]":
     """Where the measurements of a verb are kept; an interrupt ends the verb with its own exit code."""
-    from xbench.files.run_folders import run_folder
+    from xbench.files.run_folders import results_folder
     from xbench.regression.session import Session
     from xbench.report.live import Display
 
     console = progress()
     try:
-        with run_folder("check", out) as folder:
+        with results_folder("check", out) as folder:
             yield Session(folder, lambda study: Display(study, console), effect / PERCENT, bounds)
     except KeyboardInterrupt:
         raise InterruptedRunError("Interrupted. What was finished is kept.") from None

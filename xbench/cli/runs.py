@@ -45,7 +45,8 @@ def remake(
         xbench remake results/reports/resolution
     """
     from xbench.analysis.runs import run_folder
-    from xbench.report.folder import REPORT, remake_report
+    from xbench.files.run_folders import REPORT
+    from xbench.report.folder import remake_report
 
     folders = {run: run_folder(run) for run in map(given_name, runs)}  # a bad name leaves every run as it was
     for run, folder in folders.items():

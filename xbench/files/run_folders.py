@@ -11,14 +11,14 @@ from xbench.files.temporary import clear_abandoned, held_folder
 from xbench.signals import held
 
 RUNS = Path("results", "runs")
-LEDGER = "records.jsonl"
+LEDGER, REPORT = "records.jsonl", "report.md"
 NAMED_BY_TIME = "[0-9]" * 8 + "-" + "[0-9]" * 6 + "-*"  # as new_folder names them
 NOTHING_FOUND = ("tensorboard",)  # folders of a run in which no result lies
 
 
 @contextmanager
-def run_folder(name: str, asked: Path | None = None) -> Iterator[Path]:
-    """The folder of a run: the one asked for, or a new one, which goes if nothing was recorded in it.
+def results_folder(name: str, asked: Path | None = None) -> Iterator[Path]:
+    """The folder that a run's results go to: the one asked for, or a new one, which goes if nothing was recorded in it.
 
     Those of killed runs that recorded nothing go first.
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from runpy import run_path
 from typing import Any
 
-# By its place: the xbench that is found by its name is the other one.
-SOFTWARE = run_path(str(Path(__file__).parents[1] / "records" / "software.py"))
 WORKERS = ("worker/requests.py", "worker.py")  # where a worker's requests stand, in this and in older commits
 
 
@@ -26,9 +24,11 @@ def probe(packages: list[str], case: dict[str, Any]) -> dict[str, Any]:
     # As a worker does, for a module of the user's that nobody installed.
     sys.path.append(os.getcwd())
     origins = {name: _origin(name) for name in packages}
+    # By its place: the xbench that is found by its name is the other one.
+    software = run_path(str(Path(__file__).parents[1] / "records" / "software.py"))
     return {
         "origins": origins,
-        "versions": SOFTWARE["library_versions"](),
+        "versions": software["library_versions"](),
         "requests": _requests(),
         "refused": _refusal(case),
     }

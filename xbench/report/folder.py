@@ -6,12 +6,11 @@ from pathlib import Path
 from xbench.analysis.results import Results
 from xbench.analysis.runs import question_of, read_run, run_folder
 from xbench.errors import UserError
+from xbench.files.run_folders import REPORT
 from xbench.files.writing import check_target, write_file
 from xbench.report.markdown import markdown_report
 from xbench.report.plots.catalogue import save_plots
 from xbench.study.study import PLOTS
-
-REPORT = "report.md"
 
 
 def write_report(results: Results, question: str, command: str, plots: Sequence[str], folder: Path) -> list[Path]:

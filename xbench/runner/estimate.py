@@ -38,21 +38,16 @@ class Expected:
     held: bool = False
 
 
-def expect(
-    study: Study, prechecks: Prechecks, case: Case, trainings: int, limits: dict[tuple[str, int], dict[str, Any]]
-) -> Expected:
-    """The forecast of a case with so many trainings still to do. ``limits`` are those of the machine by dtype and
-    threads, and are added to.
+def expect(study: Study, prechecks: Prechecks, case: Case, trainings: int) -> Expected:
+    """The forecast of a case with so many trainings still to do.
 
     Raises:
         ArmError: the case is impossible.
     """
 
     def seconds(step: Case, found: Precheck) -> float:
-        key = (step.dtype, step.threads)
-        limits[key] = limits.get(key) or prechecks.limits(step)
         traffic = found.memory["traffic"] if found.memory else 0
-        return step_seconds(step, found.cost["macs"] if found.cost else 0, traffic, limits[key])
+        return step_seconds(step, found.cost["macs"] if found.cost else 0, traffic, prechecks.limits(step))
 
     found = prechecks.of(case)
     if study.executes:

@@ -58,6 +58,7 @@ class Prechecks:
         self._vouched: dict[Any, dict[str, str]] = {}
         self._refused: dict[Any, ArmError] = {}
         self._not_on_paper: dict[Any, ArmError] = {}
+        self._limits: dict[tuple[str, int], dict[str, Any]] = {}
 
     def vouch(self, case: Case) -> dict[str, str]:
         """Checks the attention of the case, once, and gives what is to be known of it.
@@ -126,8 +127,11 @@ class Prechecks:
             raise ArmError("unsupported", f"needs at least {needed} of memory; the limit is {limit / 2**30:,.1f} GiB")
 
     def limits(self, case: Case) -> dict[str, Any]:
-        """The machine's own limits, see ``metrics.machine``, with the dtype and threads of the case."""
-        return self._ask(case, "measuring the machine", "limits", case=case.request())
+        """The machine's own limits, see ``metrics.machine``, with the dtype and threads of the case; measured once."""
+        key = (case.dtype, case.threads)
+        if key not in self._limits:
+            self._limits[key] = self._ask(case, "measuring the machine", "limits", case=case.request())
+        return self._limits[key]
 
     def _ask(self, case: Case, doing: str, do: str, /, **arguments: Any) -> Any:
         self._setup.observer.doing(case, doing)

@@ -112,7 +112,6 @@ class Runner:
     def forecast(self) -> list[Expected]:
         """What ``run`` would do, case by case, found on paper."""
         expected = []
-        limits: dict[tuple[str, int], dict[str, Any]] = {}
         with Prechecks(self._setup) as prechecks:
             for group in self._schedule.groups:
                 for case in [case for case in group.cases if not case.arm.control]:
@@ -121,7 +120,7 @@ class Runner:
                         continue
                     try:
                         trainings = len(self.recorder.missing_seeds(case))
-                        expected.append(expect(self.study, prechecks, case, trainings, limits))
+                        expected.append(expect(self.study, prechecks, case, trainings))
                     except ArmError as end:
                         expected.append(Expected(case, reason=f"{end.status}: {end.reason}"))
         return expected

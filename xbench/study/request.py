@@ -28,6 +28,7 @@ from xbench.parsing.axes import (
     usable_cpus,
     whole,
 )
+from xbench.parsing.former import STUDY_NAMES
 from xbench.processes.policy import POLICIES, TUNED
 from xbench.study.case import Arm
 from xbench.study.study import PLOTS, Study
@@ -40,8 +41,6 @@ MAX_SEEDS = 1000
 
 QUESTION = "If only the attention changes, what happens to cost, speed and memory?"
 
-# What fields of a request were called before: in study files, also those of older commits, and in Python.
-FORMER_NAMES = {"baseline": "model", "against": "reference"}
 NUMBERS = ("res", "tokens", "patch", "batch", "threads")  # fields whose values are numbers, or sizes in pixels
 
 
@@ -101,8 +100,7 @@ def _plain(value: Any) -> Any:
 
 
 def current_names(values: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Values by name of their field of a ``StudyRequest``. This alone knows what fields were called before: "baseline"
-    is ``model``, "against" is ``reference``.
+    """Values by name of their field of a ``StudyRequest``, also where they have the name that it had before.
 
     Args:
         kind: what the names are called in an error: "argument of compare".
@@ -113,7 +111,7 @@ def current_names(values: Mapping[str, Any], kind: str) -> dict[str, Any]:
     known = [field.name for field in fields(StudyRequest)]
     renamed: dict[str, Any] = {}
     for name, value in values.items():
-        current = FORMER_NAMES.get(name, name)
+        current = STUDY_NAMES.get(name, name)
         if current not in known:
             raise unknown_name(kind, name, known)
         if current in renamed:

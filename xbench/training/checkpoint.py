@@ -115,9 +115,9 @@ def load_resume(folder: Path, job: Job) -> dict[str, Any] | None:
         if not isinstance(state, dict) or not isinstance(state.get(name), kind):
             raise UserError(f"{path} is no state of a training run: {name} is missing; remove it to begin again.")
     # By way of a job, so that what an older version did not write has its default.
-    held = _parse_job(path, state["job"]).as_dict()
-    if held != job.as_dict():
-        differs = sorted(key for key, value in job.as_dict().items() if held[key] != value)
+    began = _parse_job(path, state["job"]).as_dict()
+    if began != job.as_dict():
+        differs = sorted(key for key, value in job.as_dict().items() if began[key] != value)
         raise UserError(
             f"{folder} holds the training of another job: {', '.join(differs)} differ; choose another folder."
         )
