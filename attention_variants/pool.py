@@ -35,6 +35,10 @@ class Pooling(nn.Module):
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         # x: [B, N, C]
         image = x.transpose(1, 2).unflatten(2, grid)  # [B, C, rows, cols]
+        if x.is_cuda and x.requires_grad:
+            # Where channels lie last and pixels are padded, torch's kernel on CUDA returns a wrong gradient (seen in
+            # 2.11; issue 188344 of pytorch).
+            image = image.contiguous()
         means = F.avg_pool2d(image, self.size, stride=1, padding=self.size // 2, count_include_pad=False)
         return means.flatten(2).transpose(1, 2) - x
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from lightning_fabric.plugins.precision import MixedPrecision
 from PIL import Image
 from torch.nn import functional as F
 from typer.testing import CliRunner
@@ -22,9 +23,11 @@ from xbench.cli.verbs import app
 from xbench.data import Augmentation, open_data
 from xbench.errors import UserError
 from xbench.training.checkpoint import read_config, read_weights
+from xbench.training.distributed import layout_of, scale_of, take_up_scale
 from xbench.training.evaluation import evaluate
 from xbench.training.job import Job, digest, outside_attention
 from xbench.training.loop import DivergedError, train
+from xbench.training.optimizer import make_optimizer
 from xbench.training.recipe import DIGITS, IMAGENET, Recipe, recipe_for
 
 CLASSES, PER_CLASS, SIDE = 3, 12, 32
@@ -209,6 +212,41 @@ def test_a_state_that_does_not_fit_is_refused_and_stays(pictures, tmp_path, spoi
     with pytest.raises(UserError, match=r"does not fit this training; remove resume.pt"):
         train(job, tmp_path)
     assert (tmp_path / "resume.pt").read_bytes() == before
+
+
+def test_in_fp16_gradients_are_clipped_before_the_optimizer_sees_their_scale():
+    """torch's fused kernels divide by the scale themselves, and Fabric then refuses to clip."""
+    model = torch.nn.Linear(2, 2)
+    for dtype, fused in (("fp32", True), ("bf16", True), ("fp16", False)):
+        optimizer = make_optimizer(model, replace(SHORT, dtype=dtype))
+        assert bool(getattr(optimizer, "_step_supports_amp_scaling", False)) is fused
+
+
+class ScaledFabric:
+    """As much of a Fabric on CUDA in fp16 as holds the scale of the loss."""
+
+    def __init__(self):
+        self.strategy = self
+        self.precision = MixedPrecision("16-mixed", "cuda", scaler=torch.amp.GradScaler("cpu"))
+
+
+def test_the_scale_of_the_loss_goes_on():
+    before, after = ScaledFabric(), ScaledFabric()
+    before.precision.scaler.scale(torch.ones(1))  # makes it begin
+    before.precision.scaler.update(new_scale=512.0)
+    state = scale_of(before)
+    assert state["scale"]["scale"] == 512.0
+    take_up_scale(after, state)
+    assert scale_of(after) == state
+    for spoilt in ({}, {"scale": "1"}, {"scale": math.inf}, {"scale": torch.ones(2)}, {"other": 1.0}):
+        with pytest.raises(ValueError, match="scale of the loss"):
+            take_up_scale(after, {"scale": {**state["scale"], **spoilt} if spoilt else {}})
+
+
+def test_padded_average_pooling_trains_in_the_layout_whose_gradients_are_right():
+    pads, plain = torch.nn.AvgPool2d(3, 1, padding=1), torch.nn.AvgPool2d(2)
+    assert layout_of(pads, "cuda") is torch.contiguous_format
+    assert {layout_of(pads, "cpu"), layout_of(plain, "cpu"), layout_of(plain, "cuda")} == {torch.channels_last}
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "lamb"])

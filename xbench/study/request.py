@@ -151,7 +151,7 @@ def make_study(request: StudyRequest) -> Study:
         quick=request.quick,
         images=request.images,
         data=data,
-        recipe=recipe_of(data, request.epochs, request.recipe),
+        recipe=recipe_of(data, request.epochs, request.recipe, request.device),
         seeds=whole("seeds", request.seeds, 1, MAX_SEEDS),
         workers=whole("workers", request.workers, 0, 256),
         unreadable=request.unreadable,

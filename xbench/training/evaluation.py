@@ -88,7 +88,8 @@ def evaluate(
         unreadable=unreadable or trained.unreadable,
     )
     torch.set_num_threads(threads)
-    fabric = start(device, job.recipe.dtype)
+    # A CPU computes what was trained in fp16 in the precision that its weights have.
+    fabric = start(device, "fp32" if (device, job.recipe.dtype) == ("cpu", "fp16") else job.recipe.dtype)
     opened = job.open_data(fabric.global_rank, fabric.world_size, inspected=(split,))
     model = job.build(opened.num_classes)
     try:

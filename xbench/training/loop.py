@@ -29,12 +29,11 @@ from xbench.training.checkpoint import (
     save_resume,
     save_weights,
 )
-from xbench.training.distributed import join_batch_norms, start
+from xbench.training.distributed import join_batch_norms, layout_of, scale_of, start, take_up_scale
 from xbench.training.evaluation import accuracy
 from xbench.training.job import Job, digest, outside_attention
 from xbench.training.optimizer import make_optimizer, make_scheduler, take_up
 
-LAYOUT = torch.channels_last  # convolutions are faster so, on CPUs as on GPUs
 LOOKS_SECONDS = 1.0  # between two looks at the loss, each of which waits for the device
 
 
@@ -117,7 +116,9 @@ class Training:
             raise UserError(
                 f"{self._data.name} has {self._data.train_size} training images: no batch of {recipe.batch}."
             )
-        self._model = job.build(self._data.num_classes).to(fabric.device).to(memory_format=LAYOUT)
+        self._model = job.build(self._data.num_classes).to(fabric.device)
+        self._layout = layout_of(self._model, job.device)
+        self._model = self._model.to(memory_format=self._layout)
         self._facts = {
             "parameters": sum(weight.numel() for weight in self._model.parameters()),
             "shared_weights": digest(outside_attention(self._model.state_dict())) if job.attn else "",
@@ -169,6 +170,7 @@ class Training:
         try:
             self._model.load_state_dict(state["model"])
             take_up(self._optimizer.optimizer, state["optimizer"])
+            take_up_scale(self._fabric, state)
             if self._ema is not None:
                 self._ema.module.load_state_dict(state["ema"])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -187,7 +189,7 @@ class Training:
                 if name != "epoch" and value is not None:
                     board.add_scalar(name, value, entry["epoch"])
         state = {"job": self._job.as_dict(), "model": self._model.state_dict(), "history": self._history}
-        state |= {"optimizer": self._optimizer.state_dict(), "data_order": self._data_order}
+        state |= {"optimizer": self._optimizer.state_dict(), "data_order": self._data_order, **scale_of(self._fabric)}
         if self._ema is not None:
             state["ema"] = self._ema.module.state_dict()
         save_weights(self._folder, self._evaluated.state_dict(), self._config())
@@ -237,7 +239,7 @@ class Training:
     def _step(self, number: int, images: Tensor, targets: Tensor) -> Tensor:
         """One update; the learning rate follows from its number."""
         self._scheduler.step_update(number)
-        scores = self._wrapped(images.to(self._fabric.device, non_blocking=True, memory_format=LAYOUT))
+        scores = self._wrapped(images.to(self._fabric.device, non_blocking=True, memory_format=self._layout))
         loss = F.cross_entropy(
             scores,
             targets.to(self._fabric.device, non_blocking=True),

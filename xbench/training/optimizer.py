@@ -18,11 +18,13 @@ FUSED = {"adam": MOMENTS, "adamw": MOMENTS, "sgd": {"momentum_buffer"}}
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """timm's, with torch's fused kernel where it has one.
 
+    In fp16 that kernel would itself divide by the scale of the loss, and gradients could not be clipped before.
+
     Raises:
         UserError: there is no such optimizer.
     """
     one_of("optimizer", recipe.optimizer, [str(name) for name in list_optimizers()])
-    fused: dict[str, Any] = {"fused": True} if recipe.optimizer in FUSED else {}
+    fused: dict[str, Any] = {"fused": True} if recipe.optimizer in FUSED and recipe.dtype != "fp16" else {}
     return create_optimizer_v2(model, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, **fused)
 
 

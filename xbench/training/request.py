@@ -51,7 +51,7 @@ def make_job(
     job = Job(
         data=str(parse_data(data)),
         img_size=parse_img_size(res),
-        recipe=recipe_of(data, epochs, recipe),
+        recipe=recipe_of(data, epochs, recipe, device),
         attn=str(parse_attention(attn)) if attn else None,
         baseline=model,
         size=size,
@@ -67,14 +67,16 @@ def make_job(
     return job
 
 
-def recipe_of(data: str, epochs: int | None, settings: Sequence[str]) -> Recipe:
+def recipe_of(data: str, epochs: int | None, settings: Sequence[str], device: str) -> Recipe:
     """That of the data, as the user changed it.
 
     Raises:
-        UserError: a setting that a recipe has not, or a value that it cannot have.
+        UserError: a setting that a recipe has not, or a value that it cannot have on that device.
     """
     usual = recipe_for(data)
     recipe = usual.changed(settings)
+    if (recipe.dtype, device) == ("fp16", "cpu"):
+        raise UserError("dtype=fp16 of the recipe needs --device cuda; on the CPU: dtype=fp32, dtype=bf16.")
     if recipe.optimizer != usual.optimizer:
         from timm.optim import list_optimizers  # takes seconds
 
