@@ -5,12 +5,14 @@ A verb takes those that belong together as one dataclass, which ``spread`` makes
 
 import inspect
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
+from typer.models import OptionInfo
 
 from xbench.cli.given import positive
 from xbench.errors import UserError
@@ -239,7 +241,10 @@ class RunOptions(Limits):
 
 
 def spread(verb: Callable[..., None]) -> Callable[..., None]:
-    """The verb as Typer is to see it: where it takes a dataclass of options, their fields stand in its signature."""
+    """The verb as Typer is to see it: where it takes a dataclass of options, their fields stand in its signature.
+
+    Each option has its name written down: versions of Typer differ in the one that they would give it.
+    """
     signature = inspect.signature(verb)
     groups: dict[str, Any] = {
         name: one.annotation for name, one in signature.parameters.items() if is_dataclass(one.annotation)
@@ -248,10 +253,12 @@ def spread(verb: Callable[..., None]) -> Callable[..., None]:
     def parameters() -> Iterator[inspect.Parameter]:
         for name, parameter in signature.parameters.items():
             if name not in groups:
-                yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+                yield _named(parameter)
             for field in fields(groups[name]) if name in groups else ():
-                yield inspect.Parameter(
-                    field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+                yield _named(
+                    inspect.Parameter(
+                        field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+                    )
                 )
 
     @wraps(verb)
@@ -262,3 +269,16 @@ def spread(verb: Callable[..., None]) -> Callable[..., None]:
 
     spread_verb.__signature__ = signature.replace(parameters=[*parameters()])  # type: ignore[attr-defined]
     return spread_verb
+
+
+def _named(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The parameter, by keyword; where it is an option without a name, called as the parameter is."""
+    parameter = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    kind, *notes = get_args(parameter.annotation) if get_origin(parameter.annotation) is Annotated else (None,)
+    found = [note for note in notes if isinstance(note, OptionInfo)]
+    # Typer takes the first name for the default, until it has read the signature.
+    if not found or found[0].default is not ... or found[0].param_decls:
+        return parameter
+    option = copy(found[0])
+    option.param_decls = (f"--{parameter.name.replace('_', '-')}",)
+    return parameter.replace(annotation=Annotated[kind, option])

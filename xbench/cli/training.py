@@ -22,6 +22,7 @@ from xbench.cli.options import (
     Unreadable,
     Workers,
     option,
+    spread,
 )
 from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
@@ -36,6 +37,7 @@ TRAINED, EVALUATED = "What is trained", "What is evaluated"
 @app.command(
     cls=ManyValues, epilog="Exit code: 0 trained · 1 the loss is not finite · 2 bad input · 128 + n ended by signal n."
 )
+@spread
 def train(
     attn: Annotated[
         str | None,
@@ -106,6 +108,7 @@ def train(
 
 
 @app.command(epilog="Exit code: 0 evaluated · 2 bad input.")
+@spread
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Where train left its weights.")],
     data: Annotated[str | None, option(EVALUATED, "Other data than it was trained on.", takes="DATA")] = None,
