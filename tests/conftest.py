@@ -25,6 +25,11 @@ def _refuse(event: str, arguments: object = ()) -> None:
 sys.addaudithook(_refuse)
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device here")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     """A test that starts a process says so, or fails: the inner loop stays free of them. Its fixtures count as it does.

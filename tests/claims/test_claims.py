@@ -120,8 +120,8 @@ def test_what_is_missing_is_asked_in_one_study_for_each_place(tmp_path):
     assert ([arm.label for arm in second.arms], second.res) == (["mhsa", "xfa"], ((512, 512),))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_what_needs_a_gpu_is_not_testable_without_one_and_is_not_run(tmp_path):
+def test_what_needs_a_gpu_is_not_testable_without_one_and_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     test = RATIO.replace("res = 1024", 'res = 1024, device = "cuda"') + "at_least = 1"
     found = replay(load_claims(write(tmp_path / "claims.toml", test)), [evidence(timed(LINEAR, place(1024)))])
     assert "no CUDA device" in found[0].findings[0].reason

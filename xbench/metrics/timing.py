@@ -113,7 +113,11 @@ def measure_block(step: Callable[[], object], warm: WarmUp, parts: dict[str, flo
 
 
 def device_seconds(step: Callable[[], object]) -> list[float]:
-    """Device time of each iteration with a cold L2 cache, in seconds, by ``triton.testing.do_bench``. CUDA only."""
+    """Device time of each iteration with a cold L2 cache, in seconds, by ``triton.testing.do_bench``. CUDA only.
+
+    Between events before and after, so it contains what the device waits for a process that hands out work too slowly,
+    as small models in eager mode do.
+    """
     from triton.testing import do_bench
 
     return [milliseconds / 1e3 for milliseconds in do_bench(step, return_mode="all")]
