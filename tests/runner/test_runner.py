@@ -192,6 +192,7 @@ def comparison(tmp_path_factory):
 
 
 @pytest.mark.process
+@pytest.mark.xdist_group("comparison")
 def test_a_comparison_gives_every_figure_with_intervals_and_ratios(comparison):
     frame = comparison.frame
     assert len(frame) == 2 * 7
@@ -208,12 +209,14 @@ def test_a_comparison_gives_every_figure_with_intervals_and_ratios(comparison):
 
 
 @pytest.mark.process
+@pytest.mark.xdist_group("comparison")
 def test_latency_is_at_batch_1_and_throughput_at_the_batch_asked_for(comparison):
     batches = {(r.metric, r.detail["batch"]) for r in comparison.results.records if "batch" in r.detail}
     assert batches == {("latency", 1), ("stock_latency", 1), ("throughput", 2)}
 
 
 @pytest.mark.process
+@pytest.mark.xdist_group("comparison")
 def test_everything_said_can_be_made_again_from_the_records_alone(comparison):
     again = Results(read_records([comparison.folder / "records.jsonl"]))
     assert tidy_frame(again).equals(comparison.frame)
@@ -222,6 +225,7 @@ def test_everything_said_can_be_made_again_from_the_records_alone(comparison):
 
 
 @pytest.mark.process
+@pytest.mark.xdist_group("comparison")
 def test_report_and_plots_lie_in_the_folder(comparison):
     report = (comparison.folder / "report.md").read_text()
     assert "This is a look, not a claim" in report
@@ -233,6 +237,7 @@ def test_report_and_plots_lie_in_the_folder(comparison):
 
 
 @pytest.mark.process
+@pytest.mark.xdist_group("comparison")
 def test_a_run_again_measures_only_what_is_missing(comparison, tmp_path, monkeypatch, workers_here):
     lines = (comparison.folder / "records.jsonl").read_text().splitlines(keepends=True)
     records = [json.loads(line) for line in lines]
@@ -264,6 +269,7 @@ def test_a_run_again_measures_only_what_is_missing(comparison, tmp_path, monkeyp
 
 
 @pytest.mark.process
+@pytest.mark.xdist_group("comparison")
 def test_samples_of_the_arms_are_paired_by_round(comparison):
     found: dict[tuple, set[int]] = {}
     for record in comparison.results.records:
