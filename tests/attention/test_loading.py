@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 import torch
+from here import run_here
 from places import ROOT
 
 from xbench.attention import loading as plugins
@@ -47,9 +48,14 @@ def blocks(language):
     return ["".join(line.removeprefix(indent) for line in text.splitlines(keepends=True)) for indent, text in found]
 
 
-def xbench(*args, cwd, path=""):
+def xbench(*args, cwd, path):
     """Runs the command line as a user does, with ``path`` on Python's search path."""
-    env = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(path), str(ROOT)]),
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "120",
+    }
     command = [sys.executable, "-P", "-m", "xbench", *map(str, args)]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240)
 
@@ -230,18 +236,18 @@ def test_two_packages_that_claim_one_name_are_told_apart(monkeypatch):
 # The README
 
 
-@pytest.mark.process
-def test_the_readme_followed_literally(tmp_path):
+def test_the_readme_followed_literally(tmp_path, monkeypatch, workers_here):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(blocks("python")[0])
     verify, compare = map(shlex.split, blocks("bash")[0].splitlines())
-    checked = xbench(*verify[1:], cwd=tmp_path)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "✓        reference" in checked.stdout
-    assert "none failed" in checked.stdout
-    compared = xbench(*compare[1:], cwd=tmp_path)
-    assert compared.returncode == 0, compared.stderr
-    assert "./mine.py:MyAttention" in compared.stdout
-    assert "†" not in compared.stdout
+    code, out, errors = run_here(verify[1:], monkeypatch)
+    assert code == 0, out + errors
+    assert "✓        reference" in out
+    assert "none failed" in out
+    code, out, errors = run_here(compare[1:], monkeypatch)
+    assert code == 0, errors
+    assert "./mine.py:MyAttention" in out
+    assert "†" not in out
 
 
 @pytest.mark.process

@@ -190,8 +190,7 @@ def test_sum_page_and_json_say_the_same(tmp_path):
     assert (second["outcome"], second["tests"]) == ("not testable here", [])
 
 
-@pytest.mark.process
-def test_what_is_on_paper_is_counted_and_bad_input_has_exit_code_2(tmp_path):
+def test_what_is_on_paper_is_counted_and_bad_input_has_exit_code_2(tmp_path, workers_here):
     at = 'at = {{ res = 64, size = "xxs" }}'
     figure = f'quantity = "figure"\nmetric = "params"\narm = "{{}}"\n{at}\nvalue = {{}}\ntolerance = 1e-9'
     write(tmp_path / "claims.toml", figure.format("xfa", 1218688), figure.format("mhsa", 1))

@@ -17,10 +17,6 @@ XBENCH = [sys.executable, "-m", "xbench"]
 TINY = ["--size", "xxs", "--threads", "1", "--quick"]
 
 
-def run(*args, cwd, **kwargs):
-    return subprocess.run([*XBENCH, *args], cwd=cwd, capture_output=True, text=True, timeout=180, **kwargs)
-
-
 @pytest.mark.process
 @pytest.mark.parametrize("args", [["--help"], ["list"], ["compare", "--help"], ["compare", "--attn", "xfo"]])
 def test_answers_that_need_no_torch_do_not_import_it(args):
@@ -46,19 +42,19 @@ def test_list_shows_name_paper_cost_and_options():
         assert f" {name} " in done.output
 
 
-@pytest.mark.process
-def test_json_prints_records_alone_and_several_values_may_be_written_either_way(tmp_path):
+def test_json_prints_records_alone_and_several_values_may_be_written_either_way(tmp_path, monkeypatch, workers_here):
+    monkeypatch.chdir(tmp_path)
     asked = ["compare", "--attn", "xfa", "mhsa", "--res=32", "64", "--patch", "1", "--metrics", "macs", "--json"]
-    done = run(*asked, *TINY, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    records = [json.loads(line) for line in done.stdout.splitlines()]
+    code, out, errors = run_here([*asked, *TINY], monkeypatch)
+    assert code == 0, errors
+    records = [json.loads(line) for line in out.splitlines()]
     macs = [(r["case"]["img_size"], r["case"]["arm"]) for r in records if r["metric"] == "macs"]
     assert macs == [([32, 32], "xfa"), ([32, 32], "mhsa"), ([64, 64], "xfa"), ([64, 64], "mhsa")]
-    assert "\x1b" not in done.stdout + done.stderr
+    assert "\x1b" not in out + errors
 
     again = ["compare", "--attn", "xfa", "--attn", "mhsa", "--res", "32", "--res", "64", "--patch", "1"]
-    repeated = CliRunner().invoke(app, [*again, *TINY, "--metrics", "macs", "--json", "--out", str(tmp_path / "again")])
-    assert [json.loads(line)["key"] for line in repeated.stdout.splitlines()] == [r["key"] for r in records]
+    _, out, _ = run_here([*again, *TINY, "--metrics", "macs", "--json", "--out", "again"], monkeypatch)
+    assert [json.loads(line)["key"] for line in out.splitlines()] == [r["key"] for r in records]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +101,7 @@ print("went on")
 
 @pytest.mark.process
 def test_an_interrupt_keeps_what_was_finished(tmp_path):
-    asked = ["compare", "--attn", "xfa", "mhsa", "--res", "64", "--size", "xxs", "--threads", "1", "--out", "run"]
+    asked = ["compare", "--attn", "xfa", "--res", "64", "--metrics", "macs", "latency", *TINY, "--out", "run"]
     process = subprocess.Popen(
         [*XBENCH, *asked], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -134,10 +130,10 @@ def _workers_in(folder) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.process
-def test_nothing_measured_and_some_missing_have_exit_codes_of_their_own(tmp_path):
-    refused = run("compare", "--attn", "xfa:kernel=2", "--res", "64", "--metrics", "macs", *TINY, cwd=tmp_path)
-    assert refused.returncode == 4
-    assert "kernel must be odd" in refused.stdout
-    some = run("compare", "--attn", "xfa", "xfa:kernel=2", "--res", "64", "--metrics", "macs", *TINY, cwd=tmp_path)
-    assert some.returncode == 3
+def test_nothing_measured_and_some_missing_have_exit_codes_of_their_own(tmp_path, monkeypatch, workers_here):
+    monkeypatch.chdir(tmp_path)
+    asked = ["compare", "--res", "64", "--metrics", "macs", *TINY, "--attn", "xfa:kernel=2"]
+    code, out, _ = run_here(asked, monkeypatch)
+    assert code == 4
+    assert "kernel must be odd" in out
+    assert run_here([*asked, "xfa"], monkeypatch)[0] == 3

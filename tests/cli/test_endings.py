@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from here import run_here
 from hostile_folder import lay_out, records
-from places import ROOT
+from places import ROOT, SUPPORT
 
 from xbench.records.ledger import Ledger
+from xbench.training.checkpoint import read_weights
+from xbench.training.job import digest
 
 pytestmark = pytest.mark.process
 
@@ -110,11 +113,12 @@ def test_runs_started_at_once_into_one_folder_measure_each_cell_once(tmp_path):
 
 
 @pytest.mark.process
-def test_a_training_ends_by_any_signal_and_the_same_command_goes_on(tmp_path):
-    command = [sys.executable, "-P", "-m", "xbench", "train", "--attn", "identity", "--size", "xxs", "--res", "32"]
-    command += ["--epochs", "8", "--threads", "1", "--recipe", "batch=256", "--out", "run"]
+def test_a_training_ends_by_any_signal_and_the_same_command_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    train = ["train", "--attn", "identity", "--size", "xxs", "--res", "32"]
+    train += ["--epochs", "6", "--threads", "1", "--recipe", "batch=256", "--out"]
+    command = [sys.executable, "-P", "-m", "xbench", *train, "run"]
     epochs = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, None):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL, None):
         with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
             lines = []
             for line in process.stderr:
@@ -124,11 +128,15 @@ def test_a_training_ends_by_any_signal_and_the_same_command_goes_on(tmp_path):
         said = "".join(lines)
         # A signal that comes while a line is being written may have it written twice.
         epochs += sorted({int(number) for number in re.findall(r"^epoch (\d+):", said, re.MULTILINE)})
-        assert process.returncode == (128 + number if number else 0), said
-        assert ("The same command goes on from the last whole epoch." in said) == bool(number)
+        kills = number == signal.SIGKILL
+        assert process.returncode == (-number if kills else 128 + number if number else 0), said
+        assert ("The same command goes on from the last whole epoch." in said) == (number is not None and not kills)
         assert "Traceback" not in said
-    assert epochs == sorted(set(epochs)), said  # none is trained again
-    assert epochs[-1] == 8
+    assert epochs == [1, 2, 3, 4, 5, 6], said  # none is trained again
+    monkeypatch.setattr("xbench.processes.child.keep_heap", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    assert run_here([*train, "whole"], monkeypatch)[0] == 0
+    assert digest(read_weights(tmp_path / "run")) == digest(read_weights(tmp_path / "whole"))
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"weights.safetensors", "config.json", "tensorboard"}
 
 
@@ -151,26 +159,36 @@ def anyone() -> list[str]:
     return AS_ANYONE
 
 
+WHERE_NOTHING_MAY_BE_WRITTEN = [
+    ("locked", COMPARE, "cannot write results to results/runs/"),
+    ("locked", [*COMPARE, "--out", "new"], "cannot write new/report.md: the folder "),
+    ("locked", [*COMPARE, "--out", "r"], "cannot write r/report.md: the folder "),
+    ("locked", TRAIN, "cannot train into results/runs/"),
+    ("open", [*COMPARE, "--out", "../locked/r"], "cannot write ../locked/r/report.md: the folder "),
+    ("open", [*COMPARE, "--out", "ledger"], "cannot write results to ledger: "),
+    ("open", [*TRAIN, "--out", "../locked/new"], "cannot train into ../locked/new: Permission denied"),
+    ("open", [*COMPARE, "--save", "../locked/s.toml"], "cannot write ../locked/s.toml: the folder "),
+    ("open", ["report", "../locked/r", "-o", "../locked/r.html"], "cannot write ../locked/r.html: the folder "),
+    ("open", ["export", "../locked/r", "--format", "bmf", "-o", "../locked/b"], "cannot write ../locked/b"),
+    ("locked", ["show", "r"], ""),
+    ("open", ["report", "../locked/r", "-o", "r.html"], ""),
+]
+# Runs the command lines of standard input one after the other, and tells how each ended and what then lay there.
+EACH = """
+import json, os, sys
+from pathlib import Path
+import pytest
+from here import run_here
+for place, command, _ in json.load(sys.stdin):
+    os.chdir(place)
+    code, _, errors = run_here(command, pytest.MonkeyPatch())
+    os.chdir("..")
+    print(json.dumps([code, errors, sorted(path.name for path in Path("locked").rglob("*"))]))
+"""
+
+
 @pytest.mark.process
-@pytest.mark.parametrize(
-    ("place", "command", "says"),
-    [
-        ("locked", COMPARE, "cannot write results to results/runs/"),
-        ("locked", [*COMPARE, "--out", "new"], "cannot write new/report.md: the folder "),
-        ("locked", [*COMPARE, "--out", "r"], "cannot write r/report.md: the folder "),
-        ("locked", TRAIN, "cannot train into results/runs/"),
-        ("open", [*COMPARE, "--out", "../locked/r"], "cannot write ../locked/r/report.md: the folder "),
-        ("open", [*COMPARE, "--out", "ledger"], "cannot write results to ledger: "),
-        ("open", [*TRAIN, "--out", "../locked/new"], "cannot train into ../locked/new: Permission denied"),
-        ("open", [*COMPARE, "--save", "../locked/s.toml"], "cannot write ../locked/s.toml: the folder "),
-        ("open", ["report", "../locked/r", "-o", "../locked/r.html"], "cannot write ../locked/r.html: the folder "),
-        ("open", ["export", "../locked/r", "--format", "bmf", "-o", "../locked/b"], "cannot write ../locked/b"),
-        ("locked", ["show", "r"], ""),
-        ("open", ["report", "../locked/r", "-o", "r.html"], ""),
-    ],
-    ids=lambda one: None if isinstance(one, str) else " ".join(one),
-)
-def test_where_nothing_may_be_written_a_sentence_says_so_and_reading_goes_on(tmp_path, anyone, place, command, says):
+def test_where_nothing_may_be_written_a_sentence_says_so_and_reading_goes_on(tmp_path, anyone):
     folders = {name: tmp_path / name for name in ("locked", "open")}
     for folder in folders.values():
         folder.mkdir()
@@ -179,13 +197,17 @@ def test_where_nothing_may_be_written_a_sentence_says_so_and_reading_goes_on(tmp
     (folders["open"] / "ledger" / "records.jsonl").chmod(0o444)
     (folders["locked"] / "r").chmod(0o555)
     folders["locked"].chmod(0o555)
+    environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT)])}
+    asked = json.dumps(WHERE_NOTHING_MAY_BE_WRITTEN)
     try:
-        done = start(*anyone, sys.executable, "-P", "-m", "xbench", *command, folder=folders[place])
-        left = sorted(path.name for path in folders["locked"].rglob("*"))
+        done = start(*anyone, sys.executable, "-P", "-c", EACH, folder=tmp_path, env=environment, input=asked)
     finally:  # pytest removes the folder
         folders["locked"].chmod(0o755)
         (folders["locked"] / "r").chmod(0o755)
-    assert done.returncode == (2 if says else 0), done.stderr
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert left == ["r", "records.jsonl"]
+    assert done.returncode == 0, done.stderr
+    ends = map(json.loads, done.stdout.splitlines())
+    for (_, command, says), (code, errors, left) in zip(WHERE_NOTHING_MAY_BE_WRITTEN, ends, strict=True):
+        assert code == (2 if says else 0), (command, errors)
+        assert says in errors, command
+        assert "Traceback" not in errors
+        assert left == ["r", "records.jsonl"], command

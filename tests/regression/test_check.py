@@ -21,6 +21,7 @@ from xbench.regression.session import Session
 from xbench.runner.cache_key import forget_sources
 from xbench.runner.launch import QUICK_PACE
 from xbench.runner.progress import Silent
+from xbench.runner.runner import Runner
 from xbench.study.study import Study
 
 pytestmark = pytest.mark.process
@@ -61,19 +62,24 @@ def xbench(folder, *arguments):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
-def test_a_check_against_a_commit_finds_what_was_changed_since(repository):
+def test_a_check_against_a_commit_finds_what_was_changed_since_and_what_vanished_from_the_study(repository):
+    (repository / "studies" / "gate.toml").write_text(EXACT.replace('["./mine', '["mhsa", "./mine'))
+    commit(repository)
+    (repository / "studies" / "gate.toml").write_text(EXACT.replace(', "macs"', ""))
     changed = MINE.replace("return self.proj(x)", "held = x.new_empty(1)\n        return self.proj(x)")
     (repository / "mine.py").write_text(changed)
     done = xbench(repository, "check", "--against", "main", "--json-file", "found.json")
     assert done.returncode == 1, done.stderr
-    verdicts = {f["metric"]: f["verdict"] for f in json.loads((repository / "found.json").read_text())["findings"]}
-    assert verdicts == {"params": "PASS", "macs": "PASS", "peak_memory": "FAIL"}
+    found = json.loads((repository / "found.json").read_text())["findings"]
+    verdicts = {(f["arm"], f["metric"]): (f["verdict"], "vanished" in f["reason"]) for f in found}
+    vanished = [*(("mhsa", metric) for metric in ("params", "macs", "peak_memory")), ("./mine.py:Mine", "macs")]
+    here = {"params": ("PASS", False), "peak_memory": ("FAIL", False)}
+    both = {("./mine.py:Mine", metric): verdict for metric, verdict in here.items()}
+    assert verdicts == both | dict.fromkeys(vanished, ("FAIL", True))
     assert git(repository, "worktree", "list").count("\n") == 1, "nothing is left behind"
     records = [json.loads(line) for line in next(repository.rglob("records.jsonl")).read_text().splitlines()]
     sides = {r["case"]["arm"]: r["commit"] for r in records}
     assert sides["./mine.py:Mine @ main"] == git(repository, "rev-parse", "main")[:12]
-    intended = xbench(repository, "check", "--against", "main", "--intended", "peak_memory")
-    assert intended.returncode == 0, intended.stderr
 
 
 def test_times_are_taken_in_turns_with_a_control_and_again_where_they_are_suspected(repository, monkeypatch):
@@ -87,6 +93,7 @@ def test_times_are_taken_in_turns_with_a_control_and_again_where_they_are_suspec
     # A short launch shows nothing by itself; what is done about a suspicion is to be seen here.
     monkeypatch.setattr("xbench.regression.slowdown.shown", set)
     monkeypatch.setattr("xbench.regression.against.void", lambda *_: "")
+    monkeypatch.setattr(Runner, "_measure_exact", lambda *_: None)
     session = Session(repository / "run", lambda study: nullcontext(Silent()), effect=0.05)
     (finding,) = check_against(Path("studies/gate.toml"), "main", session).findings
     assert finding.times.launches == 1
@@ -97,17 +104,6 @@ def test_times_are_taken_in_turns_with_a_control_and_again_where_they_are_suspec
     assert sides == {"./mine.py:Mine @ main", "./mine.py:Mine @ main again", "./mine.py:Mine"}
     assert {r.case["arm"] for r in rerun} == sides
     assert not {r.run for r in first} & {r.run for r in rerun}
-
-
-def test_what_vanished_from_the_study_fails(repository):
-    (repository / "studies" / "gate.toml").write_text(STATIC.replace('["./mine', '["mhsa", "./mine'))
-    commit(repository)
-    (repository / "studies" / "gate.toml").write_text(STATIC.replace(', "macs"', ""))
-    done = xbench(repository, "check", "--against", "main", "--json-file", "found.json")
-    assert done.returncode == 1, done.stderr
-    found = json.loads((repository / "found.json").read_text())["findings"]
-    failed = {(f["arm"], f["metric"]) for f in found if f["verdict"] == "FAIL"}
-    assert failed == {("mhsa", "params"), ("mhsa", "macs"), ("./mine.py:Mine", "macs")}
 
 
 def until_checked_out(repository) -> subprocess.Popen:
@@ -122,29 +118,24 @@ def until_checked_out(repository) -> subprocess.Popen:
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupt_leaves_no_worktree_and_has_its_own_code(repository, number):
-    process = until_checked_out(repository)
+def end(process, number):
+    """Sends the signal, whose exit code the check then has."""
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, errors
-    assert git(repository, "worktree", "list").count("\n") == 1
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), errors
+
+
+def test_an_ended_check_leaves_nothing_and_what_a_killed_one_left_the_next_one_removes(repository):
+    git(repository, "worktree", "add", "--detach", "--quiet", str(repository.parent / "users"))
+    end(until_checked_out(repository), signal.SIGINT)
     assert not list(repository.parent.glob("xbench-*"))
     assert not (repository / "results").exists()
-
-
-def test_what_a_killed_check_left_the_next_one_removes_and_nothing_of_the_users(repository):
-    git(repository, "worktree", "add", "--detach", "--quiet", str(repository.parent / "users"))
-    process = until_checked_out(repository)
-    process.kill()
-    process.communicate(timeout=60)
+    end(until_checked_out(repository), signal.SIGKILL)
     (left,) = repository.parent.glob("xbench-*")
-    process = until_checked_out(repository)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    end(until_checked_out(repository), signal.SIGTERM)
     assert not left.exists()
     assert not list(repository.parent.glob("xbench-*"))
-    assert git(repository, "worktree", "list").count("\n") == 2
+    assert git(repository, "worktree", "list").count("\n") == 2, "that of the user is left alone"
     assert (repository.parent / "users" / "mine.py").exists()
 
 
@@ -173,7 +164,7 @@ def test_bad_input_is_a_message_and_leaves_nothing(repository, monkeypatch, argu
     assert not (repository / "results").exists()
 
 
-def test_a_baseline_is_made_shown_and_held_against(repository, monkeypatch):
+def test_a_baseline_is_made_shown_and_held_against(repository, monkeypatch, workers_here):
     monkeypatch.chdir(repository)
 
     def xbench(*arguments):

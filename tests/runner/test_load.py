@@ -6,12 +6,13 @@ import sys
 from collections import Counter
 
 import pytest
+from made_records import QUADRATIC, place, trained
 
 from xbench.analysis.results import Results
 from xbench.processes.child import failure
 from xbench.processes.parent import ArmError, ChildProcess
 from xbench.records.ledger import Ledger
-from xbench.runner.runner import KEPT, Runner
+from xbench.runner.runner import Runner
 from xbench.study.request import StudyRequest, make_study
 from xbench.study.study import Study
 
@@ -145,6 +146,10 @@ def test_once_only_and_only_where_others_are_to_blame(run, by_others, attempts, 
     assert results.cell(conditions, "xfa", "throughput").figure.launches == 2
 
 
+(TRAINED,) = trained(QUADRATIC, place(32), [50.0])
+TOLD = {"correct": 5, "images": 10, "low": 40.0, "high": 60.0, **TRAINED.detail}
+
+
 class TrainingStub:
     """A training process without a process, which memory ends as often as planned before it tells a result."""
 
@@ -168,7 +173,7 @@ class TrainingStub:
         if TrainingStub.ends[self._asked] > 0:
             TrainingStub.ends[self._asked] -= 1
             raise ArmError("oom", "planted", by_others=TrainingStub.by_others)
-        return {"result": {"top1": 50.0, **dict.fromkeys(KEPT)}}
+        return {"result": {"top1": 50.0, **TOLD}}
 
     def stop(self):
         os.close(self._reading)
@@ -216,6 +221,12 @@ def test_a_training_that_its_own_size_ended_is_not_tried_again_nor_are_its_other
     found = train({("mhsa", 0): 9}, by_others=False)
     assert found == {("xfa", 0): ("ok", ""), ("xfa", 1): ("ok", ""), ("mhsa", 0): ("oom", "planted")}
     assert TrainingStub.started["mhsa", 1] == 0
+
+
+def test_a_run_again_trains_the_seeds_that_are_new_and_what_failed(train):
+    train({("mhsa", 0): 9}, by_others=False)
+    assert train({}) == dict.fromkeys(EACH_TRAINING, ("ok", ""))
+    assert TrainingStub.started == {("mhsa", 0): 1, ("mhsa", 1): 1}
 
 
 def test_each_training_is_on_disk_before_the_next_is_asked(train, tmp_path, monkeypatch):

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 
 
+def called_from(file: str) -> bool:
+    return any(call.filename.endswith(f"/{file}") for call in traceback.extract_stack())
+
+
 class Faulty(nn.Module):
     def __init__(self, *, embed_dim: int, qkv_dim: int, num_heads: int):
         super().__init__()
@@ -39,13 +43,10 @@ class KillsItself(Faulty):
 
 
 class KillsItselfLater(Faulty):
-    """Survives the quick checks and the measurement of memory (30 calls, 9 of them there) and dies in a launch."""
-
-    calls = 0
+    """Dies where it is timed, and nowhere else."""
 
     def fail(self, x):
-        type(self).calls += 1
-        if type(self).calls > 40:
+        if called_from("timing.py"):
             os.kill(os.getpid(), signal.SIGKILL)
         return self.proj(x)
 
@@ -81,6 +82,6 @@ class RefusesInstruments(Faulty):
     """Fails where its time is taken apart, and nowhere else."""
 
     def fail(self, x):
-        if any(call.filename.endswith("breakdown.py") for call in traceback.extract_stack()):
+        if called_from("breakdown.py"):
             raise RuntimeError("planted")
         return self.proj(x)

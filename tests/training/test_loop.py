@@ -4,10 +4,8 @@ import ctypes
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -268,23 +266,6 @@ def test_an_ended_run_that_does_not_say_how_is_refused(pictures, tmp_path):
 
 
 @pytest.mark.process
-def test_kill_9_costs_at_most_an_epoch(tmp_path, monkeypatch):
-    command = [sys.executable, "-m", "xbench", "train", "--attn", "identity", "--size", "xxs", "--res", "32"]
-    command += ["--epochs", "3", "--threads", "1", "--recipe", "batch=256", "--out"]
-    process = subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL)
-    while not (tmp_path / "killed" / "resume.pt").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = len(read_config(tmp_path / "killed")["history"])
-    assert 1 <= done <= 3
-    for name in ("killed", "whole"):
-        train_here([*command[3:], str(tmp_path / name)], monkeypatch)
-    assert digest(read_weights(tmp_path / "killed")) == digest(read_weights(tmp_path / "whole"))
-
-
-@pytest.mark.process
 def test_two_processes_train_as_one_with_the_joint_batch(pictures, tmp_path, monkeypatch):
     arguments = ["-m", "xbench", "train", "--attn", "mhsa", "--size", "xxs", "--res", "32", "--data", pictures]
     arguments += ["--threads", "1", "--recipe", "batch=12", "epochs=2", "warmup=0.5", "drop_rate=0", "ema=0.9"]
@@ -332,35 +313,27 @@ def test_a_loss_that_is_no_number_ends_the_run(pictures, tmp_path):
 
 
 @pytest.mark.process
-def test_compare_joins_accuracy_with_cost(pictures, tmp_path):
-    asked = {
-        "attn": ["mhsa", "identity", "tests.support.faulty_attentions:ReturnsNaN"],
-        "res": [SIDE],
-        "size": "xxs",
-        "metrics": ["top1", "params"],
-        "data": pictures,
-        "recipe": ["batch=12", "epochs=2", "warmup=0.5"],
-        "threads": [min(2, os.cpu_count() or 1)],
-        "quiet": True,
-        "out": tmp_path,
-    }
-    first = xbench.compare(**asked, seeds=1)
-    frame = first.frame.query("metric == 'top1'").set_index("arm")
+def test_compare_joins_accuracy_with_cost(pictures, tmp_path, workers_here):
+    found = xbench.compare(
+        attn=["mhsa", "identity", "tests.support.faulty_attentions:ReturnsNaN"],
+        res=[SIDE],
+        size="xxs",
+        metrics=["top1", "params"],
+        data=pictures,
+        recipe=["batch=12", "epochs=2", "warmup=0.5"],
+        seeds=1,
+        threads=[min(2, os.cpu_count() or 1)],
+        quiet=True,
+        out=tmp_path,
+    )
+    frame = found.frame.query("metric == 'top1'").set_index("arm")
     assert frame.loc["mhsa", "unit"] == "%"
     assert frame.loc["tests.support.faulty_attentions:ReturnsNaN", "status"] == "diverged"
-    assert math.isnan(frame.loc["identity", "difference_low"])
-    again = xbench.compare(**asked, seeds=2)
-    frame = again.frame.query("metric == 'top1'").set_index("arm")
-    assert frame.loc["identity", "launches"] == 2
     assert frame.loc["identity", "difference"] == pytest.approx(
         frame.loc["identity", "value"] - frame.loc["mhsa", "value"]
     )
-    # Seed 0 was held; the arm that failed was tried again.
-    trained = [r for r in again.results.records if r.metric == "top1" and r.samples]
-    assert len({(r.case["arm"], r.launch) for r in trained}) == len(trained) == 4
-    assert len({r.run for r in trained}) == 2
     text = (tmp_path / "report.md").read_text()
-    assert "paired seeds" in text
+    assert "one seed" in text
     assert "UNFAIR" not in text
     assert (tmp_path / "plots" / "accuracy.png").exists()
     assert (tmp_path / "plots" / "learning.png").exists()
