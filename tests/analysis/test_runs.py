@@ -96,7 +96,8 @@ def test_the_committed_reports_are_listed_and_shown():
     out = io.StringIO()
     Console(file=out, width=100).print(runs_table(list(found.values())))
     assert max(map(len, out.getvalue().splitlines())) <= 100
-    assert "All on" in out.getvalue()
+    assert "A: NVIDIA H200" in out.getvalue(), "by letter where there are several machines"
+    assert "mobilevit_s" in out.getvalue(), "no name of an arm is broken"
 
 
 def test_load_gives_what_the_results_of_each_run_give(runs):

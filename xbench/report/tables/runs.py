@@ -15,7 +15,7 @@ from xbench.wording.numbers import show_estimate, show_seconds
 
 
 def runs_table(runs: Sequence[RunInfo]) -> Group:
-    """A row per run: what was compared where, and how much there is of it. Below, where they ran, if all in one place.
+    """A row per run: what was compared where, and how much there is of it. Below, on which machines they ran.
 
     Figures are those of one arm, set of conditions and metric; the time is local.
     """
@@ -23,16 +23,19 @@ def runs_table(runs: Sequence[RunInfo]) -> Group:
         return Group(Text("No runs here yet. xbench compare makes one."))
     machines = list(dict.fromkeys(run.machine for run in runs if run.machine))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    words = [len(word) for run in runs for arm in run.arms for word in f"{arm},".split()]
     for head in ("run", "when", "what", "at"):
-        table.add_column(head, overflow="fold", no_wrap=head == "when")
+        widest = min(14, max(words, default=0)) if head == "what" else None  # so that no name of an arm is broken
+        table.add_column(head, overflow="fold", no_wrap=head == "when", min_width=widest)
     for head in ("figures", "launches", "took"):
         table.add_column(head, justify="right")
     if len(machines) > 1:
-        table.add_column("on", overflow="fold")
+        table.add_column("on", no_wrap=True)
+    letters = {machine: chr(ord("A") + number % 26) for number, machine in enumerate(machines)}
     for run in runs:
         figures = f"{run.ok}, {run.failed} failed" if run.failed else f"{run.ok}"
         took = "–" if run.seconds is None else show_seconds(run.seconds)
-        facts = (", ".join(run.sizes), figures, str(run.launches or "–"), took, run.machine)
+        facts = (", ".join(run.sizes), figures, str(run.launches or "–"), took, letters.get(run.machine, ""))
         cells = (
             run.path.name,
             f"{run.when.astimezone():%Y-%m-%d %H:%M}",
@@ -40,7 +43,8 @@ def runs_table(runs: Sequence[RunInfo]) -> Group:
             *(facts if run.arms else [""] * 5),
         )
         table.add_row(*map(Text, cells[: len(table.columns)]), style="red" if run.problem else None)
-    return Group(table, *([Text(f"All on {machines[0]}.")] if len(machines) == 1 else []))
+    where = "All on {machine}." if len(machines) == 1 else "{letter}: {machine}"
+    return Group(table, *(Text(where.format(letter=letters[name], machine=name)) for name in machines))
 
 
 def foreign_table(records: Sequence[Record]) -> Group:
