@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from xbench.records.ledger import read_records
+from xbench.records.record import Record
 
 PLAIN = """
 import json, sys
@@ -83,17 +84,13 @@ def main() -> None:
     for arm in dict.fromkeys(record.case["arm"] for record in records if not record.case["control"]):
         scripts = plain(arm, sizes)
         for res in sizes:
-            ours = {
-                metric: [record for record in records if (record.case["arm"], record.metric) == (arm, metric)]
-                for metric in ("latency", "throughput", "device_time", "peak_memory")
-            }
-            at = {
-                metric: [record for record in found if tuple(record.case["img_size"]) == (res, res)]
-                for metric, found in ours.items()
-            }
-            samples = {name: [x for record in found for x in record.samples] for name, found in at.items()}
+            here = [record for record in records if (record.case["arm"], record.case["img_size"][0]) == (arm, res)]
+            ours: dict[str, list[Record]] = {}
+            for record in here:
+                ours.setdefault(record.metric, []).append(record)
+            samples = {metric: [x for record in taken for x in record.samples] for metric, taken in ours.items()}
             script = scripts[str(res)]
-            allocated = at["peak_memory"][-1].detail["allocated"] / 2**20
+            allocated = ours["peak_memory"][-1].detail["allocated"] / 2**20
             row = [
                 arm,
                 str(res),

@@ -1,6 +1,8 @@
 """The table of ``xbench show``: the runs there are, newest first."""
 
 from collections.abc import Sequence
+from itertools import chain, count
+from string import ascii_uppercase
 
 from rich import box
 from rich.console import Group
@@ -31,7 +33,7 @@ def runs_table(runs: Sequence[RunInfo]) -> Group:
         table.add_column(head, justify="right")
     if len(machines) > 1:
         table.add_column("on", no_wrap=True)
-    letters = {machine: chr(ord("A") + number % 26) for number, machine in enumerate(machines)}
+    letters = dict(zip(machines, chain(ascii_uppercase, map(str, count(1))), strict=False))
     for run in runs:
         figures = f"{run.ok}, {run.failed} failed" if run.failed else f"{run.ok}"
         took = "–" if run.seconds is None else show_seconds(run.seconds)
