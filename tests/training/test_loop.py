@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from killed_trainings import Killed, KillsAfter
 from lightning_fabric.plugins.precision import MixedPrecision
 from PIL import Image
 from torch.nn import functional as F
@@ -21,11 +22,11 @@ from xbench.cli.verbs import app
 from xbench.data import Augmentation, open_data
 from xbench.errors import UserError
 from xbench.training.checkpoint import read_config, read_weights
-from xbench.training.distributed import layout_of, scale_of, take_up_scale
+from xbench.training.distributed import layout_of
 from xbench.training.evaluation import evaluate
 from xbench.training.job import Job, digest, outside_attention
 from xbench.training.loop import DivergedError, train
-from xbench.training.optimizer import make_optimizer
+from xbench.training.optimizer import make_optimizer, scale_of, take_up_scale
 from xbench.training.recipe import DIGITS, IMAGENET, Recipe, recipe_for
 
 CLASSES, PER_CLASS, SIDE = 3, 12, 32
@@ -133,25 +134,6 @@ def train_here(arguments, monkeypatch):
     monkeypatch.setattr("xbench.processes.child.keep_heap", lambda: None)
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-
-
-class Killed(BaseException):
-    """The end of a process, as far as the loop sees it."""
-
-
-class KillsAfter:
-    def __init__(self, epoch: int):
-        self.epoch = epoch
-
-    def inspected(self, split, seen, images):
-        pass
-
-    def stepped(self, step):
-        if step.epoch > self.epoch:
-            raise Killed
-
-    def finished_epoch(self, entry):
-        pass
 
 
 def test_a_run_gone_on_with_ends_in_the_same_bits(pictures, tmp_path):

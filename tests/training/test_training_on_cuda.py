@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from killed_trainings import Killed, KillsAfter
 
 from xbench.training.checkpoint import read_config, read_weights
 from xbench.training.evaluation import evaluate
@@ -32,27 +33,11 @@ def test_digits_are_learnt_in_every_precision(tmp_path, dtype):
     assert abs(on_gpu.correct - on_cpu.correct) <= 2  # fp32 kernels of two kinds
 
 
-class Killed(BaseException):
-    pass
-
-
-class KillsAfterOne:
-    def inspected(self, split, seen, images):
-        pass
-
-    def stepped(self, step):
-        if step.epoch > 1:
-            raise Killed
-
-    def finished_epoch(self, entry):
-        pass
-
-
 def test_a_run_gone_on_with_ends_as_one_in_a_piece(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     whole = train(job(epochs=3, drop_rate=0.1), tmp_path / "whole")
     with pytest.raises(Killed):
-        train(job(epochs=3, drop_rate=0.1), tmp_path / "broken", KillsAfterOne())
+        train(job(epochs=3, drop_rate=0.1), tmp_path / "broken", KillsAfter(1))
     again = train(job(epochs=3, drop_rate=0.1), tmp_path / "broken")
     assert len(read_config(tmp_path / "broken")["history"]) == 3
     for ours, theirs in zip(again["history"], whole["history"], strict=True):

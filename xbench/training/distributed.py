@@ -5,7 +5,6 @@ classes, so that a process can train twice and a test needs no resets.
 """
 
 import logging
-import math
 import os
 import warnings
 from typing import Any
@@ -44,29 +43,6 @@ def layout_of(model: nn.Module, device: str) -> torch.memory_format:
     """
     pads = any(isinstance(module, nn.AvgPool2d) and module.padding not in (0, (0, 0)) for module in model.modules())
     return torch.contiguous_format if device == "cuda" and pads else torch.channels_last
-
-
-def scale_of(fabric: Fabric) -> dict[str, Any]:
-    """What fp16 multiplies the loss by and how that changes, as a part of a run's state; nothing for other dtypes."""
-    scale = fabric.strategy.precision.state_dict()
-    return {"scale": scale} if scale else {}
-
-
-def take_up_scale(fabric: Fabric, state: dict[str, Any]) -> None:
-    """Goes on with the scale that ``scale_of`` wrote.
-
-    Raises:
-        ValueError, KeyError: the state holds none, or one that is none.
-    """
-    own = scale_of(fabric)
-    if not own:
-        return
-    scale = state["scale"]
-    if scale.keys() != own["scale"].keys() or not all(
-        type(value) in (int, float) and 0 <= value < math.inf for value in scale.values()
-    ):
-        raise ValueError("its scale of the loss is none")
-    fabric.strategy.precision.load_state_dict(scale)
 
 
 def join_batch_norms(model: nn.Module, device: str) -> nn.Module:

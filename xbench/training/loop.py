@@ -29,10 +29,10 @@ from xbench.training.checkpoint import (
     save_resume,
     save_weights,
 )
-from xbench.training.distributed import join_batch_norms, layout_of, scale_of, start, take_up_scale
+from xbench.training.distributed import join_batch_norms, layout_of, start
 from xbench.training.evaluation import accuracy
 from xbench.training.job import Job, digest, outside_attention
-from xbench.training.optimizer import make_optimizer, make_scheduler, take_up
+from xbench.training.optimizer import make_optimizer, make_scheduler, scale_of, take_up, take_up_scale
 
 LOOKS_SECONDS = 1.0  # between two looks at the loss, each of which waits for the device
 

@@ -1,8 +1,10 @@
 """The optimizer and the schedule of a recipe, and the state that an optimizer goes on from."""
 
+import math
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
@@ -64,6 +66,29 @@ def take_up(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         for name, value in kept.items():
             if not _is_like(value, weight.new_zeros(()) if name == "step" else weight):
                 raise ValueError(f"{name} of its optimizer has another shape than its weight")
+
+
+def scale_of(fabric: Fabric) -> dict[str, Any]:
+    """What fp16 multiplies the loss by and how that changes, as a part of a run's state; nothing for other dtypes."""
+    scale = fabric.strategy.precision.state_dict()
+    return {"scale": scale} if scale else {}
+
+
+def take_up_scale(fabric: Fabric, state: dict[str, Any]) -> None:
+    """Goes on with the scale that ``scale_of`` wrote.
+
+    Raises:
+        ValueError, KeyError: the state holds none, or one that is none.
+    """
+    own = scale_of(fabric)
+    if not own:
+        return
+    scale = state["scale"]
+    if scale.keys() != own["scale"].keys() or not all(
+        type(value) in (int, float) and 0 <= value < math.inf for value in scale.values()
+    ):
+        raise ValueError("its scale of the loss is none")
+    fabric.strategy.precision.load_state_dict(scale)
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
