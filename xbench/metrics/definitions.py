@@ -32,7 +32,7 @@ class Metric:
     label: str
     paired: bool = True
     directions: tuple[str, ...] = ("inference", "training")
-    levels: tuple[str, ...] = ("op", "block", "model")
+    levels: tuple[str, ...] = ("op", "layer", "block", "model")
 
     @property
     def exact(self) -> bool:
@@ -66,5 +66,6 @@ METRICS = {
         _inference("breakdown", "ms", "time of a batch by component", levels=("block", "model")),
         _inference("limits", "MAC/s", "the machine's own limits"),
         Metric("top1", "%", "higher", "trained", "top-1 accuracy", False, ("inference",), ("model",)),
+        Metric("recall", "%", "higher", "trained", "recall", False, ("inference",), ("layer",)),
     )
 }

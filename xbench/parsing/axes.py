@@ -10,7 +10,8 @@ import psutil
 
 from xbench.errors import UserError, unknown_name
 
-LEVELS = ("op", "block", "model")
+LEVELS = ("op", "layer", "block", "model")
+OF_TOKENS = ("op", "layer")  # levels that see tokens, and no image
 DIRECTIONS = ("inference", "training")
 MODES = ("eager", "compile")
 DTYPES = ("fp32", "bf16", "fp16")

@@ -72,8 +72,8 @@ class CasePart(Part):
 
     @model_validator(mode="after")
     def _has_an_extent(self) -> Self:
-        if (self.tokens if self.level == "op" else self.img_size) is None:
-            raise ValueError(f"level {self.level} needs {'tokens' if self.level == 'op' else 'img_size'}")
+        if (self.tokens if self.level in OF_TOKENS else self.img_size) is None:
+            raise ValueError(f"level {self.level} needs {'tokens' if self.level in OF_TOKENS else 'img_size'}")
         return self
 
 
@@ -158,6 +158,33 @@ class TrainingDetail(Detail):
     data_order: Text
 
 
+class RecallEntryPart(Part):
+    step: Count
+    recall: Amount
+    by_pairs: dict[Name, Amount]
+
+
+class RecallPart(Part):
+    pairs: list[One] = Field(min_length=1)
+
+
+class RecallDetail(Detail):
+    """With what the training of layers on recall told of itself."""
+
+    job: RecallPart
+    by_pairs: dict[Name, Amount] = Field(min_length=1)
+    held: Count
+    steps: Count
+    steps_to_held: Count | None
+    rate: Positive
+    risen: bool
+    trials: dict[Name, Amount]
+    history: list[RecallEntryPart] = Field(min_length=1)
+    parameters: One
+    shared_weights: Text
+    images: One
+
+
 class OverheadDetail(Detail):
     total_seconds: Amount
     start_seconds: Amount
@@ -171,6 +198,7 @@ DETAILS: dict[str, type[Detail]] = {
     "limits": LimitsDetail,
     "macs": CostDetail,
     "top1": TrainingDetail,
+    "recall": RecallDetail,
     "overhead": OverheadDetail,
 }
 
@@ -282,7 +310,7 @@ def _check_metric(line: Line, case: dict[str, Any]) -> None:
     # Another suite's clock may be too coarse for single samples.
     if least < 0 or (least < SMALLEST and known is not None and known.how == "timed"):
         raise ValueError(f"samples: {least:g} cannot be")
-    if metric == "top1" and most > 100:
+    if known is not None and known.how == "trained" and most > 100:
         raise ValueError(f"samples: {most:g} % cannot be")
     if line.samples and "level" in case and metric in DETAILS and not line.detail:
         raise ValueError("detail: there is none")

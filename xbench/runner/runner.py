@@ -40,7 +40,13 @@ ROOM_SHARE = 0.8  # of the free memory, for all arms of a heat together: near th
 STOCK_SECONDS = 15.0
 
 # Parts of what a training run tells of itself that a record holds; by the last three arms are held to be equal.
-KEPT = ("correct", "images", "low", "high", "history", "job", "data", "parameters", "shared_weights", "data_order")
+KEPT = {
+    "top1": ("correct", "images", "low", "high", "history", "job", "data", "parameters", "shared_weights", "data_order"),
+    "recall": (
+        *("by_pairs", "held", "steps", "steps_to_held", "rate", "risen", "trials", "history", "images", "job"),
+        *("parameters", "shared_weights"),
+    ),
+}
 
 
 class Runner:
@@ -69,6 +75,7 @@ class Runner:
             "max_batch": {**exact, "memory_limit": limits.memory_bytes},
             "timed": {**exact, **pace, **surroundings()},
             "trained": {"data": study.data, "recipe": study.recipe.as_dict(), "unreadable": study.unreadable},
+            "recall": {"pairs": list(study.pairs), "recipe": asdict(study.probe)},
         }
         self.recorder = Recorder(study, ledger, self._observer, policy, photos)
         free = psutil.virtual_memory().available
@@ -244,7 +251,7 @@ class Runner:
         trainings = Trainings(self._setup, self.study.trainings_at_once)
         with closing(trainings.run(self._trainings())) as outcomes:
             for outcome in outcomes:
-                self._keep_accuracy(outcome)
+                self._keep_trained(outcome)
 
     def _trainings(self) -> list[Training]:
         """Those that have no record yet."""
@@ -254,14 +261,16 @@ class Runner:
         for seed in range(self.study.seeds):
             for case in [case for case in cases if seed in missing[case]]:
                 job = self.study.job(case, seed)
-                folder = training_folder(self.recorder.folder / "training", job, self.recorder.key(case, "top1"))
+                key = self.recorder.key(case, trained_metric(case))
+                folder = training_folder(self.recorder.folder / "training", job, key)
                 found.append(Training(case, seed, job, folder))
         return found
 
-    def _keep_accuracy(self, outcome: TrainingOutcome) -> None:
+    def _keep_trained(self, outcome: TrainingOutcome) -> None:
         case, seed, result = outcome.training.case, outcome.training.seed, outcome.result or {}
-        detail = {key: result[key] for key in KEPT if result}
-        record = self.recorder.record(case, "top1", [result["top1"]] if result else [], detail, launch=seed)
+        metric = trained_metric(case)
+        detail = {key: result[key] for key in KEPT[metric] if result}
+        record = self.recorder.record(case, metric, [result[metric]] if result else [], detail, launch=seed)
         self.recorder.keep([self.recorder.ended(record, outcome.why) if outcome.why else record])
 
     def _precise(self, group: GroupState) -> bool:
@@ -297,3 +306,8 @@ def run_study(
     runner = Runner(study, ledger, observer, limits, effect)
     runner.run()
     return runner.results()
+
+
+def trained_metric(case: Case) -> str:
+    """What a training of the case finds."""
+    return "recall" if case.level == "layer" else "top1"

@@ -15,6 +15,7 @@ from xbench.processes.parent import ArmError, ChildProcess, worker_environment
 from xbench.runner.workers import START_SECONDS, Setup
 from xbench.study.case import Case
 from xbench.training.job import Job
+from xbench.training.recall import RecallJob
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Training:
 
     case: Case
     seed: int
-    job: Job
+    job: Job | RecallJob
     folder: Path
 
 
@@ -128,10 +129,9 @@ class Trainings:
                 return heard.get("result")
 
 
-def training_folder(root: Path, job: Job, key: str) -> Path:
+def training_folder(root: Path, job: Job | RecallJob, key: str) -> Path:
     """A folder for each, with weights, configuration and TensorBoard's log, by what was asked and by the code that
     does it, which is in the ``key``: nothing is gone on with that another code began.
     """
     readable = "".join(letter if letter.isalnum() else "-" for letter in job.name)
-    size = "x".join(map(str, job.img_size))
-    return root / f"{readable}-{size}-p{job.patch_size}-seed{job.seed}-{key}"
+    return root / f"{readable}-{job.place}-seed{job.seed}-{key}"

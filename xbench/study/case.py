@@ -40,8 +40,8 @@ class Case:
     """One point of a study: one arm under one set of conditions.
 
     At the levels "model" and "block" the image is ``img_size``, (height, width) in pixels; the block is the XF block of
-    stage 3, where the maps are largest. At level "op" the attention of that block stands alone, with one sequence of
-    ``tokens`` tokens per image.
+    stage 3, where the maps are largest. At level "layer" the transformer layers of that block stand without its
+    convolutions, at level "op" its attention alone, with one sequence of ``tokens`` tokens per image.
     """
 
     arm: Arm

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
-from xbench.parsing.axes import show_img_size
+from xbench.parsing.axes import OF_TOKENS, show_img_size
 
 # What a record's case says of the arm; everything else are conditions.
 ARM_FIELDS = ("arm", "attn", "baseline", "mode", "policy", "control")
@@ -16,7 +16,7 @@ STAGE_3_STRIDE = 8  # pixels a side of one position of the map that the XF block
 class Conditions:
     """Everything of a case but the arm. Cases with equal conditions form a comparison group.
 
-    ``img_size`` is (height, width) in pixels; at level "op", where there is no image, ``tokens`` are those of a
+    ``img_size`` is (height, width) in pixels; at the levels "op" and "layer", where there is no image, ``tokens`` are those of a
     sequence. ``more`` are pairs of name and plain value that a newer version recorded: what they mean is not known
     here, and yet they tell groups apart.
     """
@@ -60,8 +60,8 @@ class Conditions:
 
     @property
     def alone(self) -> bool:
-        """Whether the attention stands alone, and sees tokens instead of an image."""
-        return self.level == "op"
+        """Whether the attention stands alone, or in its layers alone, and sees tokens instead of an image."""
+        return self.level in OF_TOKENS
 
     @property
     def but_extent(self) -> "Conditions":
@@ -70,7 +70,7 @@ class Conditions:
 
     @property
     def extent(self) -> float:
-        """How much there is to attend to: tokens at level "op", else pixels (h · w), to which N is proportional."""
+        """How much there is to attend to: tokens where there is no image, else pixels (h · w), to which N is proportional."""
         return float(self._tokens if self.alone else math.prod(self._sides))
 
     @property
@@ -81,7 +81,7 @@ class Conditions:
         return math.prod(math.ceil(math.ceil(side / STAGE_3_STRIDE) / self.patch_size) for side in self._sides)
 
     def show_extent(self) -> str:
-        """ "4,096 tokens" at level "op", else "1024" or "512x1024", in pixels."""
+        """ "4,096 tokens" where there is no image, else "1024" or "512x1024", in pixels."""
         return f"{self._tokens:,} tokens" if self.alone else show_img_size(self._sides)
 
     @property

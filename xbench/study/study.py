@@ -6,10 +6,12 @@ from itertools import groupby, product
 
 from xbench.data.names import STOP
 from xbench.metrics.definitions import METRICS
+from xbench.parsing.axes import OF_TOKENS
 from xbench.processes.policy import TUNED
 from xbench.study.case import Arm, Case
 from xbench.study.conditions import Conditions
 from xbench.training.job import Job
+from xbench.training.recall import RecallJob, RecallRecipe
 from xbench.training.recipe import Recipe
 
 PLOTS = (
@@ -27,6 +29,8 @@ PLOTS = (
     "max_batch",
     "accuracy",
     "learning",
+    "recall",
+    "recall_learning",
 )
 LOOK_LAUNCHES, CLAIM_LAUNCHES, GATE_LAUNCHES = 3, 6, 10
 
@@ -37,7 +41,8 @@ class Study:
 
     ``against`` is the label of the reference arm. ``launches`` are the numbers of launches at which the run may stop:
     three make a look, six a claim. Accuracy is that of models trained on ``data`` by the ``recipe``, from so many
-    ``seeds``; images that cannot be read end it or are left out, as ``unreadable`` says.
+    ``seeds``; images that cannot be read end it or are left out, as ``unreadable`` says. Recall is that of layers trained by
+    ``probe`` on grids with these numbers of ``pairs``.
     """
 
     question: str
@@ -59,6 +64,8 @@ class Study:
     images: str | None = None
     data: str = "digits"
     recipe: Recipe = field(default_factory=Recipe)
+    pairs: tuple[int, ...] = ()
+    probe: RecallRecipe = field(default_factory=RecallRecipe)
     seeds: int = 3
     workers: int = 0
     unreadable: str = STOP
@@ -81,7 +88,7 @@ class Study:
 
     @property
     def trains(self) -> bool:
-        """Whether accuracy is asked for."""
+        """Whether accuracy or recall is asked for."""
         return any(METRICS[name].how == "trained" for name in self.metrics)
 
     @property
@@ -89,8 +96,12 @@ class Study:
         """Models that are trained side by side."""
         return self.threads[0] if self.device == "cpu" else 1
 
-    def job(self, case: Case, seed: int) -> Job:
-        """The training run behind the case's accuracy. On a CPU each has one thread, and several run side by side."""
+    def job(self, case: Case, seed: int) -> Job | RecallJob:
+        """The training run behind the case's accuracy or recall. On a CPU each has one thread, several run side by side."""
+        if case.level == "layer":
+            assert case.arm.attn is not None
+            assert case.tokens is not None
+            return RecallJob(case.arm.attn, case.size, case.tokens, self.pairs, self.probe, seed, case.device)
         assert case.img_size is not None
         return Job(
             data=self.data,
@@ -118,8 +129,8 @@ class Study:
                             yield case
 
     def _extents(self, level: str) -> list[tuple[tuple[int, int] | None, int | None, int]]:
-        """(image size, tokens, patch size); an attention alone has one sequence, as with patches of one pixel."""
-        if level == "op":
+        """(image size, tokens, patch size); without an image there is one sequence, as with patches of one pixel."""
+        if level in OF_TOKENS:
             return [(None, tokens, 1) for tokens in self.tokens]
         return [(img_size, None, patch_size) for img_size, patch_size in product(self.res, self.patch)]
 

@@ -47,6 +47,11 @@ class Job:
         """Of the model, as in tables."""
         return self.attn or self.baseline or ""
 
+    @property
+    def place(self) -> str:
+        """What else it belongs to, as a part of a folder's name."""
+        return f"{'x'.join(map(str, self.img_size))}-p{self.patch_size}"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as config.json holds them."""
         return {**asdict(self), "img_size": list(self.img_size), "recipe": self.recipe.as_dict()}

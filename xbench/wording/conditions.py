@@ -26,7 +26,12 @@ AXES = {
     "batch": "batch [images]",
     "threads": "threads of the CPU",
 }
-LEVELS = {"model": "XFormer-{}", "block": "XF block of XFormer-{}", "op": "attention of XFormer-{} alone"}
+LEVELS = {
+    "model": "XFormer-{}",
+    "block": "XF block of XFormer-{}",
+    "layer": "layers of XFormer-{} alone",
+    "op": "attention of XFormer-{} alone",
+}
 
 
 def conditions_line(conditions: Conditions, but: Container[str | None] = ()) -> str:

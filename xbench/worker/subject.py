@@ -12,11 +12,11 @@ from xbench.data.photos import load_photos
 from xbench.errors import UserError
 from xbench.metrics.training_step import TrainingStep
 from xbench.models import build_model, check_input
-from xbench.models.alone import Alone
+from xbench.models.alone import Alone, Layers, first_block
 from xbench.models.baselines import build_baseline
-from xbench.models.layers import XFBlock, XFLayer
+from xbench.models.layers import XFLayer
 from xbench.models.sizes import SIZES
-from xbench.parsing.axes import grid_of
+from xbench.parsing.axes import OF_TOKENS, grid_of
 from xbench.study.case import Case
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -30,7 +30,7 @@ class InvalidOutputError(RuntimeError):
 def build(case: Case) -> nn.Module:
     """The module that a case measures, on the current default device, with random weights.
 
-    Shapes: model [B, 3, H, W] → [B, 1000]; block [B, C, H/8, W/8] → the same; op [B, N, C] → the same.
+    Shapes: model [B, 3, H, W] → [B, 1000]; block [B, C, H/8, W/8] → the same; layer and op [B, N, C] → the same.
 
     Raises:
         UserError: the case makes no sense: see ``build_model``; a whole timm model has no block or attention of ours.
@@ -45,9 +45,11 @@ def build(case: Case) -> nn.Module:
     )
     if case.level == "model":
         return model
-    block = next(module for module in model.modules() if isinstance(module, XFBlock))
+    block = first_block(model)
     if case.level == "block":
         return block
+    if case.level == "layer":
+        return Layers(block, grid_of(case.tokens or 1))
     layer = block.layers[0]
     assert isinstance(layer, XFLayer)
     return Alone(layer.attn, grid_of(case.tokens or 1))
@@ -56,7 +58,7 @@ def build(case: Case) -> nn.Module:
 def input_shape(case: Case, batch: int) -> tuple[int, ...]:
     """Of the input that ``build``'s module takes."""
     stage = next(stage for stage in SIZES[case.size].stages if stage.depth)
-    if case.level == "op":
+    if case.level in OF_TOKENS:
         return batch, case.tokens or 1, stage.embed_dim
     height, width = case.img_size or (0, 0)
     if case.level == "block":
