@@ -38,7 +38,8 @@ def build_model(
 
     Args:
         attn: spec string ("mhsa", "xfa:rank=4", "package.module:Class"), parsed spec, or a class on the contract.
-        size: "s" (the paper's, 5.5 M parameters with "xfa"), "xs" or "xxs".
+        size: "s" (the paper's, 5.5 M parameters with "xfa"), "xs" or "xxs"; "s:se=0" is without
+            squeeze-and-excitation.
         patch_size: side p of the patches of every XF block; the paper's is 2.
         num_heads: heads of every attention.
         num_classes: outputs of the classifier; 0 leaves the pooled features.

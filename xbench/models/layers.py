@@ -72,18 +72,28 @@ class Mlp(nn.Sequential):
 
 
 class MV3Block(nn.Module):
-    """MobileNetV3 block (arXiv 1905.02244): inverted residual, depth-wise 3 × 3 convolution, squeeze-and-excitation.
+    """MobileNetV3 block (arXiv 1905.02244): inverted residual, depth-wise 3 × 3 convolution, squeeze-and-excitation
+    unless it is left out.
 
     [B, in_chs, H, W] → [B, out_chs, ⌈H / stride⌉, ⌈W / stride⌉]; residual where the stride is 1 and the channels match.
     """
 
-    def __init__(self, in_chs: int, out_chs: int, *, stride: int, exp_ratio: float, drop_path: float = 0.0):
+    def __init__(
+        self,
+        in_chs: int,
+        out_chs: int,
+        *,
+        stride: int,
+        exp_ratio: float,
+        drop_path: float = 0.0,
+        squeeze_excite: bool = True,
+    ):
         super().__init__()
         mid_chs = round(in_chs * exp_ratio)
         self.has_skip = in_chs == out_chs and stride == 1
         self.expand = ConvNormAct(in_chs, mid_chs, 1)
         self.depthwise = ConvNormAct(mid_chs, mid_chs, 3, stride=stride, groups=mid_chs)
-        self.se = SqueezeExcite(mid_chs)
+        self.se = SqueezeExcite(mid_chs) if squeeze_excite else nn.Identity()
         self.project = ConvNormAct(mid_chs, out_chs, 1, act=False)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 

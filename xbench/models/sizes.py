@@ -1,9 +1,9 @@
 """The widths of XFormer and the images it takes. Imports no torch, so that a wrong request is refused at once."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from xbench.errors import UserError
+from xbench.errors import UserError, unknown_name
 from xbench.parsing.axes import MIN_IMG_SIZE
 
 
@@ -21,12 +21,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class XFormerSize:
-    """Stages 1 to 5, ``qkv_dim`` of every attention, ``exp_ratio`` of every MV3 block, width of the head."""
+    """Stages 1 to 5, ``qkv_dim`` of every attention, ``exp_ratio`` of every MV3 block, width of the head, and whether
+    the MV3 blocks have squeeze-and-excitation.
+    """
 
     stages: tuple[Stage, ...]
     qkv_dim: int
     head: int
     exp_ratio: float = 4.0
+    squeeze_excite: bool = True
 
 
 # `s` is the paper's. `xs` and `xxs` are our choice: MobileViT's widths for those sizes, qkv_dim scaled like embed_dim.
@@ -66,6 +69,22 @@ SIZES = {
         exp_ratio=2.0,
     ),
 }
+
+
+WITHOUT_SE = ":se=0"
+
+
+def find_size(spec: str) -> XFormerSize:
+    """The widths that "s", "xs" or "xxs" names; "s:se=0" is without squeeze-and-excitation, which carries averages from
+    everywhere to everywhere, as an attention does.
+
+    Raises:
+        UserError: no such size, or another option.
+    """
+    name = spec.removesuffix(WITHOUT_SE)
+    if name not in SIZES:
+        raise unknown_name("size", spec, [*SIZES, *(f"{known}{WITHOUT_SE}" for known in SIZES)])
+    return SIZES[name] if name == spec else replace(SIZES[name], squeeze_excite=False)
 
 
 def check_input(img_size: tuple[int, int], patch_size: int, reduction: int = 32) -> None:

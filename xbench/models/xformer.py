@@ -10,9 +10,9 @@ import math
 from torch import Tensor, nn
 
 from xbench.attention.spec import AttentionSpec, parse_attention
-from xbench.errors import UserError, unknown_name
+from xbench.errors import UserError
 from xbench.models.layers import AttentionLike, ConvNormAct, MV3Block, XFBlock
-from xbench.models.sizes import SIZES
+from xbench.models.sizes import find_size
 
 STEM_CHANNELS = 16
 
@@ -22,7 +22,7 @@ class XFormer(nn.Module):
 
     Args:
         attn: the attention of every XF layer: a spec string such as "xfa:rank=4", or a class.
-        size: "s" (the paper's), "xs" or "xxs".
+        size: "s" (the paper's), "xs" or "xxs"; "s:se=0" is without squeeze-and-excitation.
         patch_size: side p of the patches whose equal positions attend to one another.
         num_heads: heads of every attention.
         num_classes: outputs of the classifier; 0 leaves the pooled features.
@@ -47,11 +47,9 @@ class XFormer(nn.Module):
         drop_path_rate: float = 0.0,
     ):
         super().__init__()
-        if size not in SIZES:
-            raise unknown_name("size", size, SIZES)
+        widths = find_size(size)
         if not isinstance(patch_size, int) or patch_size < 1:
             raise UserError(f"patch size must be a whole number of at least 1, not {patch_size}.")
-        widths = SIZES[size]
         self.num_classes = num_classes
         self.num_features = self.head_hidden_size = widths.head
         self.feature_info: list[dict[str, str | int]] = []
@@ -66,7 +64,14 @@ class XFormer(nn.Module):
             blocks = nn.Sequential()
             for stride in (stage.stride, *[1] * (stage.repeats - 1)):
                 blocks.append(
-                    MV3Block(in_chs, stage.channels, stride=stride, exp_ratio=widths.exp_ratio, drop_path=drop_path)
+                    MV3Block(
+                        in_chs,
+                        stage.channels,
+                        stride=stride,
+                        exp_ratio=widths.exp_ratio,
+                        drop_path=drop_path,
+                        squeeze_excite=widths.squeeze_excite,
+                    )
                 )
                 in_chs = stage.channels
             if stage.depth:

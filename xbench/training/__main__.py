@@ -13,7 +13,6 @@ from typing import IO, Any
 from xbench.processes.child import begin, failure
 from xbench.training.job import Job
 from xbench.training.loop import LOOKS_SECONDS, DivergedError, Step, train
-from xbench.training.recall import RecallJob, probe
 
 
 class Teller:
@@ -45,11 +44,8 @@ def main() -> None:
         teller = Teller(lines)
         request = json.loads(sys.stdin.readline())
         try:
-            if "pairs" in request["job"]:
-                teller.say(result=probe(RecallJob.from_dict(request["job"]), lambda step: teller.say(step=step)))
-            else:
-                teller.say(result=train(Job.from_dict(request["job"]), Path(request["folder"]), teller))
-        except (DivergedError, FloatingPointError) as error:
+            teller.say(result=train(Job.from_dict(request["job"]), Path(request["folder"]), teller))
+        except DivergedError as error:
             teller.say(status="diverged", reason=str(error))
         except Exception as error:
             status, reason = failure(error)

@@ -28,7 +28,7 @@ from xbench.errors import UserError, unknown_name
 from xbench.files.reading import read_json
 from xbench.files.run_folders import drop_unused
 from xbench.files.writing import write_file
-from xbench.models.sizes import SIZES
+from xbench.models.sizes import find_size
 from xbench.parsing.axes import MAX_IMG_SIZE, one_of, parse_img_size, whole
 from xbench.records.schema import explain
 from xbench.signals import held
@@ -227,7 +227,7 @@ def _check_job(job: Job) -> None:
         raise UserError("job names no model, or two: attn or baseline.")
     parse_img_size(job.img_size)
     parse_data(job.data)
-    one_of("size", job.size, SIZES)
+    find_size(job.size)
     whole("patch size", job.patch_size, 1, MAX_IMG_SIZE)
     whole("seed", job.seed, 0, 2**63 - 1)
 

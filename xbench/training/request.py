@@ -6,7 +6,7 @@ from xbench.attention.spec import parse_attention
 from xbench.data.names import STOP, UNREADABLE, parse_data
 from xbench.errors import UserError
 from xbench.models.baselines import check_baseline
-from xbench.models.sizes import SIZES, check_input
+from xbench.models.sizes import check_input, find_size
 from xbench.parsing.axes import (
     DEVICES,
     MAX_IMG_SIZE,
@@ -43,7 +43,7 @@ def make_job(
     if bool(attn) == bool(model):
         raise UserError("name one model to train: --attn or --model.")
     one_of("device", device, DEVICES)
-    one_of("size", size, SIZES)
+    find_size(size)
     one_of("unreadable", unreadable, UNREADABLE)
     if model:
         check_baseline(model)

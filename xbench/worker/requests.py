@@ -23,7 +23,7 @@ from xbench.metrics.counting.tally import Footprint, predict
 from xbench.metrics.machine import machine_limits
 from xbench.metrics.memory import largest_batch, peak_memory
 from xbench.models.baselines import check_takes
-from xbench.models.sizes import SIZES
+from xbench.models.sizes import find_size
 from xbench.processes.child import begin, failure, is_oom, limit_memory, rest, status_bytes
 from xbench.study.case import Case
 from xbench.worker.subject import (
@@ -61,7 +61,7 @@ class Worker:
         """Why the attention is "unverified", by the quick conformance checks, and how it was "adapted", if so."""
         if attn is None:
             return {}
-        widths = SIZES[size]
+        widths = find_size(size)
         embed_dim = next(stage.embed_dim for stage in widths.stages if stage.depth)
         candidate = Candidate(attn, embed_dim=embed_dim, qkv_dim=widths.qkv_dim)
         failed = [finding for finding in verify(candidate, QUICK_CHECKS) if finding.outcome == "fail"]

@@ -15,7 +15,7 @@ from xbench.models import build_model, check_input
 from xbench.models.alone import Alone, Layers, first_block
 from xbench.models.baselines import build_baseline
 from xbench.models.layers import XFLayer
-from xbench.models.sizes import SIZES
+from xbench.models.sizes import find_size
 from xbench.parsing.axes import OF_TOKENS, grid_of
 from xbench.study.case import Case
 
@@ -57,7 +57,7 @@ def build(case: Case) -> nn.Module:
 
 def input_shape(case: Case, batch: int) -> tuple[int, ...]:
     """Of the input that ``build``'s module takes."""
-    stage = next(stage for stage in SIZES[case.size].stages if stage.depth)
+    stage = next(stage for stage in find_size(case.size).stages if stage.depth)
     if case.level in OF_TOKENS:
         return batch, case.tokens or 1, stage.embed_dim
     height, width = case.img_size or (0, 0)

@@ -1,0 +1,1 @@
+"""What an attention can do: small models trained on made-up tasks that need one."""

@@ -1,0 +1,72 @@
+"""What is trained on a task, and on which grids."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from xbench.errors import UserError
+from xbench.parsing.axes import grid_of
+from xbench.probing.recipe import ProbeRecipe
+
+TILE = 16  # pixels a side of the tile that stands for a token in a picture
+
+
+@dataclass(frozen=True)
+class ProbeJob:
+    """One training: the attention ``attn`` in an XFormer's ``size``, on a ``task`` with each of these numbers of pairs.
+
+    At ``level`` "layer" the transformer layers of stage 3 take grids of ``tokens``. At "model" grids are drawn as pictures
+    of ``img_size``, (height, width) in pixels, a tile for each token, and the skeleton is read out at every tile.
+    """
+
+    task: str
+    attn: str
+    size: str
+    level: str
+    pairs: tuple[int, ...]
+    recipe: ProbeRecipe
+    tokens: int | None = None
+    img_size: tuple[int, int] | None = None
+    patch_size: int = 1
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens."""
+        if self.img_size:
+            return self.img_size[0] // TILE, self.img_size[1] // TILE
+        return grid_of(self.tokens or 1)
+
+    @property
+    def name(self) -> str:
+        """Of the model, as in tables."""
+        return self.attn
+
+    @property
+    def place(self) -> str:
+        """What else it belongs to, as a part of a folder's name."""
+        where = f"{'x'.join(map(str, self.img_size))}-p{self.patch_size}" if self.img_size else f"n{self.tokens}"
+        return f"{self.task}-{where}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        img_size = list(self.img_size) if self.img_size else None
+        return {**asdict(self), "pairs": list(self.pairs), "img_size": img_size, "recipe": self.recipe.as_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ProbeJob":
+        """The inverse of ``as_dict``."""
+        img_size = tuple(values["img_size"]) if values["img_size"] else None
+        changed = {"pairs": tuple(values["pairs"]), "img_size": img_size}
+        return cls(**{**values, **changed, "recipe": ProbeRecipe.from_dict(values["recipe"])})
+
+
+def check_picture(img_size: tuple[int, int]) -> None:
+    """Refuses pictures that no whole number of tiles fills.
+
+    Raises:
+        UserError: a side is no multiple of the tile's.
+    """
+    if any(side % TILE for side in img_size):
+        raise UserError(f"a task is drawn in tiles of {TILE} pixels: both sides of a picture are multiples of that.")
