@@ -23,6 +23,10 @@ Where a sentence of the paper allows another reading, an option takes it, so tha
 - "One temperature per layer": a single number, not one per head (``temperature``).
 - The order of evaluation is not stated: as the formula stands, values and projections made (``order``).
 
+With r > 1, which is our extension, every feature score has a learned direction added to it (``feature``). Without one
+the r scores of a head are mixtures of ``kernel`` shifted copies of a single mean key, and a query is read through at
+most ``kernel`` directions however large r is: more scores are then easier to train, and can do no more.
+
 A feature score per token is not among them: its mean over the tokens is K_f already, as mean and convolution commute,
 and kept per token it is a matrix, where the paper says "vector".
 """
@@ -41,6 +45,7 @@ READINGS = {
     "scale": ("mean", "sum"),
     "temperature": ("head", "layer"),
     "order": ("folded", "plain"),
+    "feature": ("auto", "mean", "learned"),
 }
 
 
@@ -56,6 +61,8 @@ class CrossFeatureAttention(nn.Module):
         scale: "mean" or "sum": whether the sum over the tokens is divided by N, which keeps it equal at any size.
         temperature: "head" or "layer": one λ for each head, or one for all.
         order: "folded" or "plain": projections moved into the context, or done for every token. The results are equal.
+        feature: "mean": K_f as above; "learned": a learned direction is added to each feature score; "auto": "mean"
+            with r = 1, which is the paper's, else "learned".
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class CrossFeatureAttention(nn.Module):
         scale: str = "mean",
         temperature: str = "head",
         order: str = "folded",
+        feature: str = "auto",
     ):
         super().__init__()
         if qkv_dim % num_heads:
@@ -78,7 +86,7 @@ class CrossFeatureAttention(nn.Module):
             raise ValueError(f"rank must be at least 1, not {rank}")
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"kernel must be odd and at least 1, not {kernel}")
-        chosen = {"context": context, "scale": scale, "temperature": temperature, "order": order}
+        chosen = {"context": context, "scale": scale, "temperature": temperature, "order": order, "feature": feature}
         for option, reading in chosen.items():
             if reading not in READINGS[option]:
                 raise ValueError(f"{option} must be {' or '.join(READINGS[option])}, not '{reading}'")
@@ -95,6 +103,9 @@ class CrossFeatureAttention(nn.Module):
         over_grid = partial(nn.Conv2d, padding=kernel // 2, groups=num_heads, bias=False)
         self.context_conv = (over_grid if context == "grid" else per_head)(qkv_dim, num_heads * rank, kernel)
         self.feature_conv = per_head(num_heads, num_heads * rank, kernel)
+        learned = feature == "learned" or (feature == "auto" and rank > 1)
+        directions = torch.randn(num_heads, rank, self.head_dim) * self.head_dim**-0.5 if learned else None
+        self.directions = nn.Parameter(directions) if directions is not None else None
         self.temperature = nn.Parameter(torch.ones(num_heads if temperature == "head" else 1))
 
     def scores(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,11 +117,13 @@ class CrossFeatureAttention(nn.Module):
         if self.context == "grid":
             rows = rows.unflatten(2, grid)
         context = self.context_conv(rows).flatten(2)  # [B, H·r, N]
-        feature = self.feature_conv(k.mean(dim=1))  # [B, H·r, D]
+        feature = self.feature_conv(k.mean(dim=1)).unflatten(1, (self.num_heads, self.rank))  # [B, H, r, D]
+        if self.directions is not None:
+            feature = feature + self.directions
         # On the scores, so that no half-precision sum grows with N.
         temperature = self.temperature / tokens if self.scale == "mean" else self.temperature
         context = context.unflatten(1, (self.num_heads, self.rank)) * temperature.view(-1, 1, 1)
-        return q, context, feature.unflatten(1, (self.num_heads, self.rank))
+        return q, context, feature
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         # x: [B, N, C]

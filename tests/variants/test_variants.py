@@ -174,6 +174,8 @@ def xfa_from_the_equation(attn, x, context_of, divisor):
                         for d in range(dim)
                     ]
                 )
+                if attn.directions is not None:
+                    feature = feature + attn.directions[h, r - h * rank]
                 for n in range(tokens):
                     mixed[n] = mixed[n] + temperature[h] / divisor * (q[n] @ feature) * context
             for n in range(tokens):
@@ -189,6 +191,8 @@ def xfa_from_the_equation(attn, x, context_of, divisor):
         ("xfa", 2, context_over_tokens, TOKENS),
         ("xfa:rank=3,kernel=5", 2, context_over_tokens, TOKENS),
         ("xfa:rank=2", 4, context_over_tokens, TOKENS),
+        ("xfa:rank=2,feature=mean", 4, context_over_tokens, TOKENS),
+        ("xfa:feature=learned", 2, context_over_tokens, TOKENS),
         ("xfa:context=grid", 2, context_over_grid, TOKENS),
         ("xfa:context=grid,rank=2,kernel=5", 2, context_over_grid, TOKENS),
         ("xfa:scale=sum", 2, context_over_tokens, 1),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xbench.runner.progress import RunLimits
     from xbench.study.request import StudyRequest
 
-COMPARED, MEASURED, ACCURACY = "What is compared", "How it is measured", "Accuracy"
+COMPARED, MEASURED, ACCURACY = "What is compared", "How it is measured", "Accuracy and ability"
 LIMITS, OUTPUT = "Limits", "Output"
 
 
@@ -55,28 +55,45 @@ Reference = Annotated[
 Level = Annotated[
     Many,
     option(
-        COMPARED, "op (the attention alone), block (the XF block of stage 3), model. Default: model.", takes="LEVEL…"
+        COMPARED,
+        "op (the attention alone), layer (the transformer layers of stage 3), block (its XF block), model. Default: "
+        "model.",
+        takes="LEVEL…",
     ),
 ]
 Res = Annotated[
     Many,
     option(
         COMPARED,
-        "Image sizes in pixels: 1024, or 512x1024 for height x width. Required unless --level op.",
+        "Image sizes in pixels: 1024, or 512x1024 for height x width. Required but at --level op and layer.",
         takes="PIXELS…",
     ),
 ]
-Tokens = Annotated[Many, option(COMPARED, "Tokens at --level op. Default: 64 to 65536 by powers of 4.", takes="N…")]
+Tokens = Annotated[
+    Many,
+    option(
+        COMPARED,
+        "Tokens at --level op and layer. Default: at op 64 to 65536 by powers of 4, at layer 64.",
+        takes="N…",
+    ),
+]
 Patch = Annotated[Many, option(COMPARED, "Patch sizes of the XF blocks. Default: 2.", takes="SIDE…")]
-Size = Annotated[str, option(COMPARED, "XFormer's size: s, xs or xxs.", takes="SIZE")]
+Size = Annotated[
+    str | None,
+    option(
+        COMPARED,
+        "XFormer's size: s, xs or xxs; s:se=0 is without squeeze-and-excitation. Default: s, at --level layer xxs.",
+        takes="SIZE",
+    ),
+]
 
 Metrics = Annotated[
     Many,
     option(
         MEASURED,
         "params, macs, predicted_memory, latency, throughput, peak_memory, stock_latency, breakdown, limits, "
-        "max_batch; in training forward_time, backward_time, optimizer_time; on CUDA device_time; top1, for which arms "
-        "are trained. Default: all but predicted_memory, max_batch and top1.",
+        "max_batch; in training forward_time, backward_time, optimizer_time; on CUDA device_time; top1, recall and "
+        "two_hop, for which arms are trained. Default: all but predicted_memory, max_batch and the trained.",
         takes="METRIC…",
     ),
 ]
@@ -120,7 +137,22 @@ Data = Annotated[
 Epochs = Annotated[int | None, option(ACCURACY, "Epochs of training. Default: the recipe's.", takes="N")]
 Seeds = Annotated[int, option(ACCURACY, "Training runs per arm, each from a seed of its own.", takes="N")]
 Recipe = Annotated[
-    Many, option(ACCURACY, "Settings of the recipe to change: lr=0.001 batch=128 ema=0.", takes="SETTING…")
+    Many,
+    option(
+        ACCURACY,
+        "Settings of the recipe to change: lr=0.001 batch=128 ema=0; of recall and two_hop steps=6000 "
+        "rates=0.001,0.004.",
+        takes="SETTING…",
+    ),
+]
+Pairs = Annotated[
+    Many,
+    option(
+        ACCURACY,
+        "Tokens that tell, in the grids of recall and two_hop, which are trained at the first --tokens or --res. "
+        "Default: 4 8 16 32.",
+        takes="N…",
+    ),
 ]
 Workers = Annotated[int, option(ACCURACY, "Processes that load images, of a data set on disk.", takes="N")]
 Unreadable = Annotated[
@@ -169,7 +201,7 @@ class StudyOptions:
     res: Res = None
     tokens: Tokens = None
     patch: Patch = None
-    size: Size = "s"
+    size: Size = None
     metrics: Metrics = None
     direction: Direction = None
     mode: Mode = None
@@ -184,6 +216,7 @@ class StudyOptions:
     epochs: Epochs = None
     seeds: Seeds = 3
     recipe: Recipe = None
+    pairs: Pairs = None
     workers: Workers = 0
     unreadable: Unreadable = "stop"
 

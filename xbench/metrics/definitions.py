@@ -66,6 +66,10 @@ METRICS = {
         _inference("breakdown", "ms", "time of a batch by component", levels=("block", "model")),
         _inference("limits", "MAC/s", "the machine's own limits"),
         Metric("top1", "%", "higher", "trained", "top-1 accuracy", False, ("inference",), ("model",)),
-        Metric("recall", "%", "higher", "trained", "recall", False, ("inference",), ("layer",)),
+        Metric("recall", "%", "higher", "trained", "recall", False, ("inference",), ("layer", "model")),
+        Metric("two_hop", "%", "higher", "trained", "two-hop recall", False, ("inference",), ("layer", "model")),
     )
 }
+
+# Trained metrics whose data are made up: what an attention can do, see ``probing``.
+PROBES = ("recall", "two_hop")

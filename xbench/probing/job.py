@@ -14,8 +14,9 @@ TILE = 16  # pixels a side of the tile that stands for a token in a picture
 class ProbeJob:
     """One training: the attention ``attn`` in an XFormer's ``size``, on a ``task`` with each of these numbers of pairs.
 
-    At ``level`` "layer" the transformer layers of stage 3 take grids of ``tokens``. At "model" grids are drawn as pictures
-    of ``img_size``, (height, width) in pixels, a tile for each token, and the skeleton is read out at every tile.
+    At ``level`` "layer" the transformer layers of stage 3 take grids of ``tokens``. At "model" grids are drawn as
+    pictures of ``img_size``, (height, width) in pixels, a tile for each token, and the skeleton is read out at every
+    tile.
     """
 
     task: str
@@ -62,11 +63,17 @@ class ProbeJob:
         return cls(**{**values, **changed, "recipe": ProbeRecipe.from_dict(values["recipe"])})
 
 
-def check_picture(img_size: tuple[int, int]) -> None:
-    """Refuses pictures that no whole number of tiles fills.
+def check_grids(task: str, job: ProbeJob) -> None:
+    """Refuses grids that cannot be.
 
     Raises:
-        UserError: a side is no multiple of the tile's.
+        UserError: pairs that fill the grid, or that the task cannot divide; a side that is no multiple of the tile's.
     """
-    if any(side % TILE for side in img_size):
-        raise UserError(f"a task is drawn in tiles of {TILE} pixels: both sides of a picture are multiples of that.")
+    if job.img_size and any(side % TILE for side in job.img_size):
+        raise UserError(f"{task} is drawn in tiles of {TILE} pixels: both sides of a picture are multiples of that.")
+    rows, cols = job.grid
+    for pairs in job.pairs:
+        if not 0 < pairs < rows * cols:
+            raise UserError(f"{rows * cols} tokens cannot hold {pairs} pairs and a question.")
+        if task == "two_hop" and pairs % 2:
+            raise UserError(f"two_hop takes even numbers of pairs, half of which are links, not {pairs}.")

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xbench.models import build_model
 from xbench.models.alone import Layers, first_block
+from xbench.models.xformer import XFormer
 from xbench.probing.job import TILE, ProbeJob
 from xbench.probing.tasks import ASKS, KEY_DIM, LINKS, VALUES
 from xbench.training.job import PLACE_HOLDER, outside_attention
@@ -20,7 +20,7 @@ def build_probe(job: ProbeJob) -> nn.Module:
     Keys [B, N, 2, KEY_DIM] and values [B, N] → scores of the values, [B, N, VALUES].
 
     Raises:
-        UserError: see ``build_model``.
+        UserError: see ``XFormer``.
     """
     torch.manual_seed(job.seed)
     model = _build(job, job.attn)
@@ -30,7 +30,7 @@ def build_probe(job: ProbeJob) -> nn.Module:
 
 
 def _build(job: ProbeJob, attn: str) -> nn.Module:
-    skeleton = build_model(attn, size=job.size, patch_size=job.patch_size, num_classes=0)
+    skeleton = XFormer(attn, size=job.size, patch_size=job.patch_size, num_classes=0)
     if job.level == "layer":
         return OfTokens(Layers(first_block(skeleton), job.grid))
     return OfPictures(skeleton, job.grid)
@@ -56,10 +56,12 @@ class OfTokens(nn.Module):
 class OfPictures(nn.Module):
     """The skeleton to its fourth stage, which has a position for every tile, and a 1 × 1 convolution as its readout."""
 
-    def __init__(self, skeleton: nn.Module, grid: tuple[int, int]):
+    signs: Tensor
+
+    def __init__(self, skeleton: XFormer, grid: tuple[int, int]):
         super().__init__()
-        self.stem, self.stages = skeleton.stem, skeleton.stages[:STAGES]  # type: ignore[index]
-        self.head = nn.Conv2d(skeleton.feature_info[STAGES - 1]["num_chs"], VALUES, 1)  # type: ignore[index]
+        self.stem, self.stages = skeleton.stem, skeleton.stages[:STAGES]
+        self.head = nn.Conv2d(int(skeleton.feature_info[STAGES - 1]["num_chs"]), VALUES, 1)
         self.grid = grid
         signs = torch.randn(VALUES, BLOCKS**2, generator=torch.Generator().manual_seed(0)).sign()
         self.register_buffer("signs", torch.cat([signs, torch.zeros(2, BLOCKS**2)]), persistent=False)

@@ -192,7 +192,7 @@ class _Looks:
             return
         self._last = now
         recipe, speed = self._recipe, made / (now - self._began)
-        most = math.ceil(recipe.trial * (len(recipe.rates) - 1) + recipe.steps * (1 + recipe.settle))
+        most = recipe.most_steps
         self._tell(
             {
                 "epoch": 1,

@@ -1,5 +1,6 @@
 """How the models of a task are trained: the same for every arm, but for the learning rate, which each finds itself."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -53,6 +54,11 @@ class ProbeRecipe:
             raise UserError(
                 f"rates of the recipe are up to {MOST_RATES} learning rates above 0 and at most 10: rates=0.001,0.004."
             )
+
+    @property
+    def most_steps(self) -> int:
+        """Of all trials and of a run that rises to its end."""
+        return math.ceil(self.trial * (len(self.rates) - 1) + self.steps * (1 + self.settle))
 
     def changed(self, settings: Sequence[str] = ()) -> "ProbeRecipe":
         """The recipe with some settings replaced, each written as "name=value"; ``rates`` as "rates=0.001,0.004".

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xbench.data.chance import seed_of
-from xbench.errors import UserError
 
 KEY_DIM = 16  # numbers in a key
 VALUES = 16  # values that a key can have
@@ -65,30 +64,30 @@ def draw_recall(grids: int, pairs: int, tokens: int, luck: torch.Generator) -> G
     worth, nor of tasks that take more than one look.
 
     Raises:
-        UserError: no token is left to ask, or none tells.
+        ValueError: no token is left to ask, or none tells.
     """
     _check(0 < pairs < tokens, pairs, tokens)
     keys, values = _keys(grids, pairs, luck), torch.randint(VALUES, (grids, pairs), generator=luck)
     asked = torch.randint(pairs, (grids, tokens - pairs), generator=luck)
     answers = values.gather(1, asked)
-    return _laid_out([(keys, None, values)], _pick(keys, asked), answers, torch.ones_like(answers, dtype=torch.bool), luck)
+    return _laid_out(
+        [(keys, None, values)], _pick(keys, asked), answers, torch.ones_like(answers, dtype=torch.bool), luck
+    )
 
 
 def draw_two_hop(grids: int, pairs: int, tokens: int, luck: torch.Generator) -> Grids:
     """Two-hop recall: half of the ``pairs`` link a key to another key, the other half tell that one's value.
 
     Every other token asks for the value of a key: half of them by the first key of a link, and have to go by two
-    tokens, which is what counts; half by the second, which takes one and is easier to learn first. It is induction over k hops with k ≤ 2 ("Transformers, parallel
-    computation, and logarithmic depth", Sanford et al., arXiv 2402.09268) as recall over a grid. It asks whether what
-    one layer fetched can be the next one's question: whether layers compose. It says nothing of how many pairs are
-    told apart, and an attention that fails at recall fails here too.
+    tokens, which is what counts; half by the second, which takes one and is easier to learn first. It is induction over
+    k hops, k ≤ 2 ("Transformers, parallel computation, and logarithmic depth", Sanford et al., arXiv 2402.09268), as
+    recall over a grid. It asks whether what one layer fetched can be the next one's question: whether layers compose.
+    It says little of how many pairs are told apart, and an attention that fails at recall fails here too.
 
     Raises:
-        UserError: no token is left to ask, or pairs do not make links and values.
+        ValueError: no token is left to ask, or pairs do not make links and values.
     """
-    _check(0 < pairs < tokens, pairs, tokens)
-    if pairs % 2:
-        raise UserError(f"two-hop recall takes an even number of pairs, half of which are links, not {pairs}.")
+    _check(0 < pairs < tokens and not pairs % 2, pairs, tokens)
     half = pairs // 2
     first, second = _keys(grids, half, luck), _keys(grids, half, luck)
     values = torch.randint(VALUES, (grids, half), generator=luck)
@@ -126,7 +125,7 @@ def guessing(task: str, pairs: int) -> tuple[float, float]:
 
 def _check(possible: bool, pairs: int, tokens: int) -> None:
     if not possible:
-        raise UserError(f"{tokens} tokens cannot hold {pairs} pairs and a question.")
+        raise ValueError(f"{tokens} tokens cannot hold {pairs} pairs and a question")
 
 
 def _keys(grids: int, number: int, luck: torch.Generator) -> Tensor:

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import from_json
 from typing_extensions import TypeAliasType
 
-from xbench.metrics.definitions import METRICS
-from xbench.parsing.axes import DIRECTIONS, LEVELS, MODES
+from xbench.metrics.definitions import METRICS, PROBES
+from xbench.parsing.axes import DIRECTIONS, LEVELS, MODES, OF_TOKENS
 from xbench.records.record import SCHEMA, Status, parse_time, whole_case
 
 LARGEST, SMALLEST = 1e30, 1e-30  # beyond which ratios and their logs are none
@@ -158,28 +158,30 @@ class TrainingDetail(Detail):
     data_order: Text
 
 
-class RecallEntryPart(Part):
+class ProbeEntryPart(Part):
     step: Count
-    recall: Amount
+    score: Amount
     by_pairs: dict[Name, Amount]
 
 
-class RecallPart(Part):
+class ProbeJobPart(Part):
+    task: Literal[PROBES]  # type: ignore[valid-type]
     pairs: list[One] = Field(min_length=1)
+    recipe: dict[str, Any]
 
 
-class RecallDetail(Detail):
-    """With what the training of layers on recall told of itself."""
+class ProbeDetail(Detail):
+    """With what the training on a made-up task told of itself."""
 
-    job: RecallPart
+    job: ProbeJobPart
     by_pairs: dict[Name, Amount] = Field(min_length=1)
-    held: Count
+    capacity: Count
     steps: Count
     steps_to_held: Count | None
     rate: Positive
-    risen: bool
+    finished: bool
     trials: dict[Name, Amount]
-    history: list[RecallEntryPart] = Field(min_length=1)
+    history: list[ProbeEntryPart] = Field(min_length=1)
     parameters: One
     shared_weights: Text
     images: One
@@ -198,7 +200,7 @@ DETAILS: dict[str, type[Detail]] = {
     "limits": LimitsDetail,
     "macs": CostDetail,
     "top1": TrainingDetail,
-    "recall": RecallDetail,
+    **dict.fromkeys(PROBES, ProbeDetail),
     "overhead": OverheadDetail,
 }
 

@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from xbench.analysis.counted import exact_figure
-from xbench.metrics.definitions import METRICS
+from xbench.metrics.definitions import METRICS, PROBES
 from xbench.records.record import Record
 from xbench.runner.progress import Progress
 from xbench.study.case import Case
@@ -71,11 +71,15 @@ class Display:
         if not self._console.is_terminal:
             self._console.print(Text(f"{self._line(progress)} · {self._time()}"), soft_wrap=True)
 
-    def learning(self, case: Case, seed: int, step: dict[str, Any]) -> None:
+    def learning(self, case: Case, metric: str, seed: int, step: dict[str, Any]) -> None:
         self._left = None  # what was known is the time of launches
-        done = f"epoch {step['epoch']} of {step['epochs']}, step {step['step']} of {step['steps']}"
-        speed = f"{show_number(step['images_per_second'], 3)} img/s, {show_seconds(step['seconds_left'])} left"
-        where = self._where(case.conditions, case.arm.label, f"seed {seed}")
+        probed = metric in PROBES
+        epoch = "" if probed else f"epoch {step['epoch']} of {step['epochs']}, "
+        unit, most = ("grids/s", "at most ") if probed else ("img/s", "")
+        done = f"{epoch}step {step['step']} of {most}{step['steps']}"
+        left = f"{most}{show_seconds(step['seconds_left'])} left"
+        speed = f"{show_number(step['images_per_second'], 3)} {unit}, {left}"
+        where = self._where(case.conditions, case.arm.label, METRICS[metric].label, f"seed {seed}")
         self._learning[where] = f"{where} · training: {done} · loss {show_number(step['loss'], 3)} · {speed}"
 
     def noted(self, case: Case, notes: dict[str, str]) -> None:
@@ -89,14 +93,15 @@ class Display:
             if not record.case:
                 continue
             where = self._where(Conditions.of(record.case), record.case["arm"])
-            if record.metric == "top1":
-                where = f"{where} · seed {record.launch}"
+            trained = METRICS[record.metric].how == "trained"
+            if trained:
+                where = f"{where} · {METRICS[record.metric].label} · seed {record.launch}"
                 self._learning.pop(where, None)
             if record.status != "ok" and where not in ended:
                 ended.add(where)
                 self._end(f"{where}: {record.status}: {record.reason}")
-            elif record.metric == "top1":
-                self._say(f"{where}: top-1 {record.samples[0]:.1f} % · {self._time()}")
+            elif trained:
+                self._say(f"{where}: {record.samples[0]:.1f} % · {self._time()}")
             elif few and METRICS[record.metric].exact and record.samples:
                 self._say(f"{where}: {METRICS[record.metric].label} {_exact(record)}")
         if not few:

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 from xbench.attention.spec import attention_origin, attention_sources
-from xbench.metrics.definitions import METRICS
+from xbench.metrics.definitions import METRICS, PROBES
 from xbench.records.provenance import PROVENANCE, machine, provenance, versions
-from xbench.runner.code import TRAINING, TURNS, WORKER, deciding_files, file_of, hash_of
+from xbench.runner.code import PROBING, TRAINING, TURNS, WORKER, deciding_files, file_of, hash_of
 from xbench.study.case import Arm, Case
 
 
@@ -21,7 +21,8 @@ def case_key(case: Case, metric: str, policy: dict[str, Any]) -> str:
     asked = {key: value for key, value in case.flat().items() if key not in ("arm", "control")}
     checkout = case.arm.checkout
     how = METRICS[metric].how
-    code = checkout.commit if checkout else source_hash(case.arm.attn, TRAINING if how == "trained" else WORKER)
+    root = PROBING if metric in PROBES else TRAINING if how == "trained" else WORKER
+    code = checkout.commit if checkout else source_hash(case.arm.attn, root)
     hardware = {key: value for key, value in machine(case.device).items() if key not in PROVENANCE}
     identity = [metric, asked, policy, {} if how == "static" else hardware, _software(case.arm), code]
     if how == "timed":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xbench.analysis.counted import count
+from xbench.probing.job import ProbeJob
 from xbench.runner.launch import PACE, QUICK_PACE
 from xbench.runner.precheck import Precheck, Prechecks
 from xbench.statistics.estimates import Estimate
@@ -25,7 +26,7 @@ TRAINING_FACTOR = 3  # a backward pass has twice the products of a forward pass
 @dataclass(frozen=True)
 class Expected:
     """One case: predicted bytes and MACs of an image (None where unknown), seconds of a step, trainings still to do,
-    the seconds of each; or why it cannot be, in ``reason``; ``held`` where it is measured already.
+    the seconds of all of them; or why it cannot be, in ``reason``; ``held`` where it is measured already.
     """
 
     case: Case
@@ -38,8 +39,8 @@ class Expected:
     held: bool = False
 
 
-def expect(study: Study, prechecks: Prechecks, case: Case, trainings: int) -> Expected:
-    """The forecast of a case with so many trainings still to do.
+def expect(study: Study, prechecks: Prechecks, case: Case, trainings: dict[str, int]) -> Expected:
+    """The forecast of a case with so many trainings still to do for each metric.
 
     Raises:
         ArmError: the case is impossible.
@@ -54,13 +55,16 @@ def expect(study: Study, prechecks: Prechecks, case: Case, trainings: int) -> Ex
         prechecks.check_fits(case, found.memory)
     macs = count(found.cost["macs"], found.cost) if found.cost else None
     cost = (found.memory["total"] if found.memory else None, macs, seconds(case, found))
-    if not trainings:
-        return Expected(case, *cost)
-    job = study.job(case, 0)
-    recipe = job.recipe
-    step = replace(case, direction="training", batch=recipe.batch, dtype=recipe.dtype, threads=job.threads)
-    steps = recipe.epochs * job.open_data().steps
-    return Expected(case, *cost, trainings, steps * seconds(step, prechecks.of(step)))
+    training = 0.0
+    for metric, number in trainings.items():
+        job = study.job(case, metric, 0)
+        if isinstance(job, ProbeJob):
+            steps, dtype = job.recipe.most_steps, "fp32"
+        else:
+            steps, dtype = job.recipe.epochs * job.open_data().steps, job.recipe.dtype
+        step = replace(case, direction="training", batch=job.recipe.batch, dtype=dtype, threads=job.threads)
+        training += number * steps * seconds(step, prechecks.of(step))
+    return Expected(case, *cost, sum(trainings.values()), training)
 
 
 def step_seconds(case: Case, macs: int, traffic: int, limits: dict[str, Any]) -> float:
@@ -89,7 +93,7 @@ def total_seconds(study: Study, expected: list[Expected]) -> float:
 
 def training_seconds(expected: list[Expected], at_once: int) -> float:
     """A guess at the seconds of all training, so many models side by side."""
-    return sum(one.trainings * one.training_seconds for one in expected) / at_once
+    return sum(one.training_seconds for one in expected) / at_once
 
 
 def _launch_seconds(steps: list[float], pace: dict[str, tuple[Any, ...]]) -> float:

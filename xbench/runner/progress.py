@@ -44,7 +44,7 @@ class Observer(Protocol):
 
     def advanced(self, progress: Progress) -> None: ...
 
-    def learning(self, case: Case, seed: int, step: dict[str, Any]) -> None: ...
+    def learning(self, case: Case, metric: str, seed: int, step: dict[str, Any]) -> None: ...
 
     def noted(self, case: Case, notes: dict[str, str]) -> None: ...
 
@@ -63,7 +63,7 @@ class Silent:
     def advanced(self, progress: Progress) -> None:
         pass
 
-    def learning(self, case: Case, seed: int, step: dict[str, Any]) -> None:
+    def learning(self, case: Case, metric: str, seed: int, step: dict[str, Any]) -> None:
         pass
 
     def noted(self, case: Case, notes: dict[str, str]) -> None:

@@ -104,11 +104,14 @@ class Recorder:
                 found.setdefault((record.run, record.launch), set()).add((record.case["arm"], name))
         return sum(len(finished) == len(asked) for finished in found.values()) if asked else 0
 
-    def missing_seeds(self, case: Case) -> list[int]:
-        """Seeds of the case's training for which there is no accuracy yet."""
-        names = self._names(case, ["trained"])
-        held = {record.launch for name in names for record in self._held_for(case, name)}
-        return [seed for seed in range(self.study.seeds) if names and seed not in held]
+    def missing_seeds(self, case: Case) -> dict[str, list[int]]:
+        """By metric, seeds of the case's training for which there is no figure yet; without metrics that have all."""
+        found = {}
+        for name in self._names(case, ["trained"]):
+            held = {record.launch for record in self._held_for(case, name)}
+            if missing := [seed for seed in range(self.study.seeds) if seed not in held]:
+                found[name] = missing
+        return found
 
     def _held_for(self, case: Case, name: str) -> list[Record]:
         return [r for r in self._ok.get(self._keys[case, name], []) if r.case["arm"] == case.arm.label]
@@ -183,7 +186,7 @@ class Recorder:
         """Records that the case gives no more figures of these metrics; of all that are still to come by default."""
         if metrics is None:
             metrics = [*self.missing(case, ["static", "exact"]), *self._names(case, ["timed"])]
-            metrics += self._names(case, ["trained"]) if self.missing_seeds(case) else []
+            metrics += self.missing_seeds(case)
         self.keep([self.ended(self.record(case, name, []), why) for name in metrics])
 
     def ended(self, record: Record, why: ArmError) -> Record:

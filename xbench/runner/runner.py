@@ -14,6 +14,7 @@ import psutil
 
 from xbench.analysis.results import Results
 from xbench.data.photos import photo_paths
+from xbench.metrics.definitions import PROBES
 from xbench.processes.parent import EVERY_WORKER, ArmError
 from xbench.records.ledger import Ledger
 from xbench.records.provenance import surroundings
@@ -39,14 +40,10 @@ ROOM_SHARE = 0.8  # of the free memory, for all arms of a heat together: near th
 # launches only: its intervals are none that a claim rests on.
 STOCK_SECONDS = 15.0
 
-# Parts of what a training run tells of itself that a record holds; by the last three arms are held to be equal.
-KEPT = {
-    "top1": ("correct", "images", "low", "high", "history", "job", "data", "parameters", "shared_weights", "data_order"),
-    "recall": (
-        *("by_pairs", "held", "steps", "steps_to_held", "rate", "risen", "trials", "history", "images", "job"),
-        *("parameters", "shared_weights"),
-    ),
-}
+# Parts of what a training run tells of itself that a record holds; by weights and order arms are held to be equal.
+OF_ALL = ("images", "history", "job", "parameters", "shared_weights")
+OF_TOP1 = (*OF_ALL, "correct", "low", "high", "data", "data_order")
+OF_PROBE = (*OF_ALL, "by_pairs", "capacity", "steps", "steps_to_held", "rate", "finished", "trials")
 
 
 class Runner:
@@ -75,7 +72,7 @@ class Runner:
             "max_batch": {**exact, "memory_limit": limits.memory_bytes},
             "timed": {**exact, **pace, **surroundings()},
             "trained": {"data": study.data, "recipe": study.recipe.as_dict(), "unreadable": study.unreadable},
-            "recall": {"pairs": list(study.pairs), "recipe": asdict(study.probe)},
+            **{name: {"pairs": list(study.pairs), "recipe": study.probe.as_dict()} for name in PROBES},
         }
         self.recorder = Recorder(study, ledger, self._observer, policy, photos)
         free = psutil.virtual_memory().available
@@ -126,7 +123,7 @@ class Runner:
                         expected.append(Expected(case, held=True))
                         continue
                     try:
-                        trainings = len(self.recorder.missing_seeds(case))
+                        trainings = {name: len(seeds) for name, seeds in self.recorder.missing_seeds(case).items()}
                         expected.append(expect(self.study, prechecks, case, trainings))
                     except ArmError as end:
                         expected.append(Expected(case, reason=f"{end.status}: {end.reason}"))
@@ -256,21 +253,25 @@ class Runner:
     def _trainings(self) -> list[Training]:
         """Those that have no record yet."""
         cases = [case for group in self._schedule.groups for case in group.standing.open]
-        missing = {case: self.recorder.missing_seeds(case) for case in cases}
+        missing = [
+            (seed, case, metric)
+            for case in cases
+            for metric, seeds in self.recorder.missing_seeds(case).items()
+            for seed in seeds
+        ]
         found = []
-        for seed in range(self.study.seeds):
-            for case in [case for case in cases if seed in missing[case]]:
-                job = self.study.job(case, seed)
-                key = self.recorder.key(case, trained_metric(case))
-                folder = training_folder(self.recorder.folder / "training", job, key)
-                found.append(Training(case, seed, job, folder))
+        for seed, case, metric in sorted(missing, key=lambda one: one[0]):
+            job = self.study.job(case, metric, seed)
+            folder = training_folder(self.recorder.folder / "training", job, self.recorder.key(case, metric))
+            found.append(Training(case, metric, seed, job, folder))
         return found
 
     def _keep_trained(self, outcome: TrainingOutcome) -> None:
-        case, seed, result = outcome.training.case, outcome.training.seed, outcome.result or {}
-        metric = trained_metric(case)
-        detail = {key: result[key] for key in KEPT[metric] if result}
-        record = self.recorder.record(case, metric, [result[metric]] if result else [], detail, launch=seed)
+        training, result = outcome.training, outcome.result or {}
+        value, kept = ("score", OF_PROBE) if training.metric in PROBES else ("top1", OF_TOP1)
+        detail = {key: result[key] for key in kept if result}
+        samples = [result[value]] if result else []
+        record = self.recorder.record(training.case, training.metric, samples, detail, launch=training.seed)
         self.recorder.keep([self.recorder.ended(record, outcome.why) if outcome.why else record])
 
     def _precise(self, group: GroupState) -> bool:
@@ -306,8 +307,3 @@ def run_study(
     runner = Runner(study, ledger, observer, limits, effect)
     runner.run()
     return runner.results()
-
-
-def trained_metric(case: Case) -> str:
-    """What a training of the case finds."""
-    return "recall" if case.level == "layer" else "top1"

@@ -11,20 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xbench.probing.job import ProbeJob
 from xbench.processes.parent import ArmError, ChildProcess, worker_environment
 from xbench.runner.workers import START_SECONDS, Setup
 from xbench.study.case import Case
 from xbench.training.job import Job
-from xbench.training.recall import RecallJob
 
 
 @dataclass(frozen=True)
 class Training:
-    """The training of a case with a seed that a study still needs; ``folder`` is the one of ``training_folder``."""
+    """The training behind a case's ``metric`` with a seed that a study still needs; ``folder`` is the one of
+    ``training_folder``.
+    """
 
     case: Case
+    metric: str
     seed: int
-    job: Job | RecallJob
+    job: Job | ProbeJob
     folder: Path
 
 
@@ -49,8 +52,8 @@ class Trainings:
         self._at_once = at_once
         self._running: dict[ChildProcess, Training] = {}
         self._waiting: deque[Training] = deque()
-        self._tried_again: set[tuple[Case, int]] = set()
-        self._lost: set[Case] = set()
+        self._tried_again: set[Training] = set()
+        self._lost: set[tuple[Case, str]] = set()
 
     def run(self, wanted: Iterable[Training]) -> Generator[TrainingOutcome, None, None]:
         """Trains, and gives what came of each as it ends; what is lost with another seed of its case gives nothing."""
@@ -66,14 +69,16 @@ class Trainings:
                 process.stop()
 
     def _start(self, training: Training) -> Iterator[TrainingOutcome]:
-        if training.case in self._lost:
+        if (training.case, training.metric) in self._lost:
             return
         job = training.job
-        self._setup.observer.doing(training.case, f"training with seed {training.seed}")
+        self._setup.observer.doing(training.case, f"training for {training.metric} with seed {training.seed}")
         try:
             environment = worker_environment(job.device, job.threads, self._setup.memory_limit // self._at_once)
             with self._setup.clock.counting("start"):
-                process = ChildProcess("xbench.training", environment)
+                process = ChildProcess(
+                    "xbench.probing" if isinstance(job, ProbeJob) else "xbench.training", environment
+                )
                 process.say(job=job.as_dict(), folder=str(training.folder))
         except ArmError as end:
             yield TrainingOutcome(training, why=end)
@@ -109,27 +114,27 @@ class Trainings:
     def _failed(self, training: Training, end: ArmError) -> TrainingOutcome | None:
         """None where it is tried again, because other processes ended it."""
         if end.by_others:
-            if (training.case, training.seed) in self._tried_again:
+            if training in self._tried_again:
                 return TrainingOutcome(training, why=end.of_second_attempt())
-            self._tried_again.add((training.case, training.seed))
+            self._tried_again.add(training)
             self._waiting.append(training)
             self._setup.observer.noted(training.case, {"tried again": end.reason})
             return None
         # Its other seeds would end in the same way.
         if end.status in ("unsupported", "oom"):
-            self._lost.add(training.case)
+            self._lost.add((training.case, training.metric))
         return TrainingOutcome(training, why=end)
 
     def _result(self, process: ChildProcess, training: Training) -> dict[str, Any] | None:
         while True:
             heard = process.hear(self._setup.turn_seconds)
             if "step" in heard:
-                self._setup.observer.learning(training.case, training.seed, heard["step"])
+                self._setup.observer.learning(training.case, training.metric, training.seed, heard["step"])
             if "result" in heard or not process.pending:
                 return heard.get("result")
 
 
-def training_folder(root: Path, job: Job | RecallJob, key: str) -> Path:
+def training_folder(root: Path, job: Job | ProbeJob, key: str) -> Path:
     """A folder for each, with weights, configuration and TensorBoard's log, by what was asked and by the code that
     does it, which is in the ``key``: nothing is gone on with that another code began.
     """

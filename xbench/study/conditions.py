@@ -16,9 +16,9 @@ STAGE_3_STRIDE = 8  # pixels a side of one position of the map that the XF block
 class Conditions:
     """Everything of a case but the arm. Cases with equal conditions form a comparison group.
 
-    ``img_size`` is (height, width) in pixels; at the levels "op" and "layer", where there is no image, ``tokens`` are those of a
-    sequence. ``more`` are pairs of name and plain value that a newer version recorded: what they mean is not known
-    here, and yet they tell groups apart.
+    ``img_size`` is (height, width) in pixels; at the levels "op" and "layer", where there is no image, ``tokens`` are
+    those of a sequence. ``more`` are pairs of name and plain value that a newer version recorded: what they mean is not
+    known here, and yet they tell groups apart.
     """
 
     level: str
@@ -70,7 +70,7 @@ class Conditions:
 
     @property
     def extent(self) -> float:
-        """How much there is to attend to: tokens where there is no image, else pixels (h · w), to which N is proportional."""
+        """How much there is to attend to: tokens where there is no image, else pixels, to which N is proportional."""
         return float(self._tokens if self.alone else math.prod(self._sides))
 
     @property

@@ -9,9 +9,9 @@ from xbench.attention.spec import parse_attention
 from xbench.data.names import STOP, UNREADABLE, parse_data
 from xbench.data.photos import check_photos, photo_paths
 from xbench.errors import UserError, check_readable, unknown_name
-from xbench.metrics.definitions import ALIASES, METRICS
+from xbench.metrics.definitions import ALIASES, METRICS, PROBES
 from xbench.models.baselines import check_baseline
-from xbench.models.sizes import SIZES, check_input
+from xbench.models.sizes import check_input, find_size
 from xbench.parsing.axes import (
     DEVICES,
     DIRECTIONS,
@@ -20,6 +20,7 @@ from xbench.parsing.axes import (
     MAX_IMG_SIZE,
     MAX_TOKENS,
     MODES,
+    OF_TOKENS,
     listed,
     one_of,
     parse_img_size,
@@ -29,19 +30,24 @@ from xbench.parsing.axes import (
     whole,
 )
 from xbench.parsing.former import STUDY_NAMES
+from xbench.probing.job import check_grids
+from xbench.probing.recipe import ProbeRecipe
 from xbench.processes.policy import POLICIES, TUNED
 from xbench.study.case import Arm
 from xbench.study.study import PLOTS, Study
+from xbench.training.recipe import Recipe
 from xbench.training.request import check_cuda, recipe_of
 
 TOKENS = (64, 256, 1024, 4096, 16384, 65536)
-NOT_BY_DEFAULT = ("predicted_memory", "max_batch", "top1")
+LAYER_TOKENS = (64,)  # at which a training on a made-up task takes minutes
+PAIRS = (4, 8, 16, 32)
+NOT_BY_DEFAULT = ("predicted_memory", "max_batch", "top1", *PROBES)
 DATA = "digits"
 MAX_SEEDS = 1000
 
 QUESTION = "If only the attention changes, what happens to cost, speed and memory?"
 
-NUMBERS = ("res", "tokens", "patch", "batch", "threads")  # fields whose values are numbers, or sizes in pixels
+NUMBERS = ("res", "tokens", "patch", "batch", "threads", "pairs")  # fields whose values are numbers, or sizes in pixels
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class StudyRequest:
     mode: Sequence[str] = ()
     policy: Sequence[str] = ()
     patch: Sequence[str | int] = ()
-    size: str = "s"
+    size: str | None = None
     batch: Sequence[str | int] = ()
     dtype: Sequence[str] = ()
     device: str = "cpu"
@@ -77,6 +83,7 @@ class StudyRequest:
     epochs: int | None = None
     seeds: int = 3
     recipe: Sequence[str] = ()
+    pairs: Sequence[str | int] = ()
     workers: int = 0
     unreadable: str = STOP
     question: str = QUESTION
@@ -132,32 +139,37 @@ def make_study(request: StudyRequest) -> Study:
     levels, directions = unique(request.level) or ("model",), unique(request.direction) or ("inference",)
     data = str(parse_data(DATA if request.data is None else request.data))
     tokens = unique(whole("tokens", value, 1, MAX_TOKENS) for value in request.tokens)
+    metrics = _metrics(request, levels, directions)
+    recipe, probe = _recipes(request, data, metrics)
     study = Study(
         question=request.question,
         arms=arms,
         against=_reference(request, arms),
         res=unique(parse_img_size(value) for value in request.res),
-        tokens=tokens or (TOKENS if "op" in levels else ()),
+        tokens=tokens or (TOKENS if "op" in levels else LAYER_TOKENS if "layer" in levels else ()),
         level=levels,
         direction=directions,
         patch=unique(whole("patch size", value, 1, MAX_IMG_SIZE) for value in request.patch) or (2,),
-        size=request.size,
+        # The layers are a probe, to be trained in minutes.
+        size=request.size or ("xxs" if levels == ("layer",) else "s"),
         batch=unique(whole("batch", value, 1, 65536) for value in request.batch) or _usual_batch(request.device),
         dtype=unique(request.dtype) or ("fp32",),
         device=request.device,
         threads=unique(whole("threads", n, 1, usable_cpus()) for n in request.threads) or (physical_cores(),),
-        metrics=_metrics(request, levels, directions),
+        metrics=metrics,
         plots=unique(request.plots) or PLOTS,
         quick=request.quick,
         images=request.images,
         data=data,
-        recipe=recipe_of(data, request.epochs, request.recipe, request.device),
+        recipe=recipe,
+        probe=probe,
+        pairs=unique(whole("pairs", value, 1, MAX_TOKENS) for value in request.pairs) or PAIRS,
         seeds=whole("seeds", request.seeds, 1, MAX_SEEDS),
         workers=whole("workers", request.workers, 0, 256),
         unreadable=request.unreadable,
         name=request.name,
     )
-    _check_accuracy(request, study)
+    _check_trained(request, study)
     _check_extent(request, study)
     photos = photo_paths(request.images)
     if request.images is not None:
@@ -176,12 +188,13 @@ def _check_names(request: StudyRequest) -> None:
         ("mode", request.mode, MODES),
         ("policy", request.policy, POLICIES),
         ("device", [request.device], DEVICES),
-        ("size", [request.size], SIZES),
         ("unreadable", [request.unreadable], UNREADABLE),
     ]
     for what, names, allowed in choices:
         for chosen in names:
             one_of(what, chosen, allowed)
+    if request.size is not None:
+        find_size(request.size)
     check_readable("name", request.name)
     if not request.name or "/" in request.name or request.name.startswith("."):
         raise UserError(f"name '{request.name}' is to name a folder: no slash in it, and no dot before it.")
@@ -199,27 +212,46 @@ def _usual_batch(device: str) -> tuple[int, ...]:
     return (8,) if device == "cuda" else (1,)
 
 
-def _check_accuracy(request: StudyRequest, study: Study) -> None:
-    """What decides accuracy alone is refused where accuracy is not asked for."""
-    given = {
+def _recipes(request: StudyRequest, data: str, metrics: Sequence[str]) -> tuple[Recipe, ProbeRecipe]:
+    """That of accuracy and that of made-up tasks, one of them as the user changed it."""
+    probed = set(metrics) & set(PROBES)
+    if request.recipe and probed and "top1" in metrics:
+        raise UserError(
+            f"the recipe of top1 is another than that of {' and '.join(sorted(probed))}; change it in a run of its own."
+        )
+    settings = ((), request.recipe) if probed else (request.recipe, ())
+    return recipe_of(data, request.epochs, settings[0], request.device), ProbeRecipe().changed(settings[1])
+
+
+def _check_trained(request: StudyRequest, study: Study) -> None:
+    """What decides trained figures alone is refused where none of them is asked for, and so are impossible grids."""
+    probed = set(study.metrics) & set(PROBES)
+    accuracy = {
         "data": request.data is not None,
         "epochs": request.epochs is not None,
-        "recipe": bool(request.recipe),
         "unreadable": request.unreadable != STOP,
+        "recipe": bool(request.recipe) and not probed,
     }
-    asked = [name for name, is_given in given.items() if is_given]
-    if asked and not study.trains:
-        raise UserError(f"{' and '.join(asked)} decide accuracy only; ask for it: --metrics top1 …")
+    asked = [name for name, is_given in accuracy.items() if is_given]
+    if asked and "top1" not in study.metrics:
+        others = " (recipe also recall and two_hop)" if "recipe" in asked else ""
+        raise UserError(f"{' and '.join(asked)} decide accuracy only{others}; ask for it: --metrics top1 …")
+    if request.pairs and not probed:
+        raise UserError("a number of pairs is for recall and two_hop; ask for one: --level layer --metrics recall …")
+    for case in study.cases() if probed else ():
+        for metric in probed.intersection(study.metrics_of(case)):
+            check_grids(metric, study.job(case, metric, 0))  # type: ignore[arg-type]
 
 
 def _check_extent(request: StudyRequest, study: Study) -> None:
-    """Tokens are for an attention alone, pixels and patches for all else; and of these some point must be possible."""
-    if study.tokens and "op" not in study.level:
-        raise UserError("a number of tokens is for one attention alone; it needs --level op.")
-    if study.level == ("op",):
+    """Tokens are for an attention or layers alone, pixels and patches for all else; of these some must be possible."""
+    if study.tokens and not set(study.level) & set(OF_TOKENS):
+        raise UserError("a number of tokens is for attentions and layers alone; it needs --level op or --level layer.")
+    if set(study.level) <= set(OF_TOKENS):
         if request.res or request.patch:
             raise UserError(
-                "an attention alone has tokens, neither a resolution nor patches: --tokens, or another --level."
+                "an attention or a layer alone has tokens, neither a resolution nor patches: --tokens, or another "
+                "--level."
             )
         return
     if not study.res:
@@ -246,7 +278,9 @@ def _metrics(request: StudyRequest, levels: Sequence[str], directions: Sequence[
 def _something_is_possible(study: Study) -> None:
     """Single points that are impossible become rows that say so; where all are, the question is a mistake."""
     refused = []
-    points = [(level, *point) for level in study.level if level != "op" for point in product(study.res, study.patch)]
+    points = [
+        (level, *point) for level in study.level if level not in OF_TOKENS for point in product(study.res, study.patch)
+    ]
     for level, img_size, patch_size in points:
         try:
             check_input(img_size, patch_size, 8 if level == "block" else 32)

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 
 from xbench.data.names import STOP
-from xbench.metrics.definitions import METRICS
+from xbench.metrics.definitions import METRICS, PROBES
 from xbench.parsing.axes import OF_TOKENS
+from xbench.probing.job import ProbeJob
+from xbench.probing.recipe import ProbeRecipe
 from xbench.processes.policy import TUNED
 from xbench.study.case import Arm, Case
 from xbench.study.conditions import Conditions
 from xbench.training.job import Job
-from xbench.training.recall import RecallJob, RecallRecipe
 from xbench.training.recipe import Recipe
 
 PLOTS = (
@@ -29,8 +30,9 @@ PLOTS = (
     "max_batch",
     "accuracy",
     "learning",
-    "recall",
-    "recall_learning",
+    "ability",
+    "ability_learning",
+    "pareto",
 )
 LOOK_LAUNCHES, CLAIM_LAUNCHES, GATE_LAUNCHES = 3, 6, 10
 
@@ -41,8 +43,8 @@ class Study:
 
     ``against`` is the label of the reference arm. ``launches`` are the numbers of launches at which the run may stop:
     three make a look, six a claim. Accuracy is that of models trained on ``data`` by the ``recipe``, from so many
-    ``seeds``; images that cannot be read end it or are left out, as ``unreadable`` says. Recall is that of layers trained by
-    ``probe`` on grids with these numbers of ``pairs``.
+    ``seeds``; images that cannot be read end it or are left out, as ``unreadable`` says. What an
+    attention can do is that of models trained by ``probe`` on grids with these numbers of ``pairs``.
     """
 
     question: str
@@ -65,7 +67,7 @@ class Study:
     data: str = "digits"
     recipe: Recipe = field(default_factory=Recipe)
     pairs: tuple[int, ...] = ()
-    probe: RecallRecipe = field(default_factory=RecallRecipe)
+    probe: ProbeRecipe = field(default_factory=ProbeRecipe)
     seeds: int = 3
     workers: int = 0
     unreadable: str = STOP
@@ -88,7 +90,7 @@ class Study:
 
     @property
     def trains(self) -> bool:
-        """Whether accuracy or recall is asked for."""
+        """Whether accuracy is asked for, or what an attention can do."""
         return any(METRICS[name].how == "trained" for name in self.metrics)
 
     @property
@@ -96,12 +98,12 @@ class Study:
         """Models that are trained side by side."""
         return self.threads[0] if self.device == "cpu" else 1
 
-    def job(self, case: Case, seed: int) -> Job | RecallJob:
-        """The training run behind the case's accuracy or recall. On a CPU each has one thread, several run side by side."""
-        if case.level == "layer":
+    def job(self, case: Case, metric: str, seed: int) -> Job | ProbeJob:
+        """The training behind a trained metric of the case. On a CPU each has one thread, several run side by side."""
+        if metric in PROBES:
             assert case.arm.attn is not None
-            assert case.tokens is not None
-            return RecallJob(case.arm.attn, case.size, case.tokens, self.pairs, self.probe, seed, case.device)
+            what = (metric, case.arm.attn, case.size, case.level, self.pairs, self.probe)
+            return ProbeJob(*what, case.tokens, case.img_size, case.patch_size, seed, case.device)
         assert case.img_size is not None
         return Job(
             data=self.data,
@@ -163,9 +165,12 @@ class Study:
         if name == "predicted_memory" and case.direction == "training" and case.dtype != "fp32":
             return False  # autocast does nothing on paper
         if metric.how == "trained":
+            if case.arm.control:
+                return False
             # Batch, threads, dtype and mode of inference are none of training's.
             first = (self.batch[0], self.dtype[0], self.threads[0])
-            return (case.batch, case.dtype, case.threads) == first and self._is_trained(case.arm)
+            trained = (case.batch, case.dtype, case.threads) == first and self._is_trained(case.arm)
+            return trained and (name not in PROBES or self._is_probed(case))
         if name == "limits":
             return case.arm.label == self.against
         if name == "breakdown" and case.arm.mode != "eager":
@@ -173,6 +178,11 @@ class Study:
         if name == "stock_latency" and (case.arm.mode, case.arm.policy, case.device) != ("eager", TUNED, "cpu"):
             return False
         return not case.arm.control or (metric.how == "timed" and metric.paired)
+
+    def _is_probed(self, case: Case) -> bool:
+        """What an attention can do is found at the first extent; others give cost alone."""
+        first = self.tokens[:1] if case.level in OF_TOKENS else self.res[:1]
+        return case.arm.attn is not None and (case.tokens or case.img_size) in first
 
     def _is_trained(self, arm: Arm) -> bool:
         """Whether its accuracy is found: once for all arms of one model, which differ in how that runs."""

@@ -29,7 +29,7 @@ from xbench.files.reading import read_json
 from xbench.files.run_folders import drop_unused
 from xbench.files.writing import write_file
 from xbench.models.sizes import find_size
-from xbench.parsing.axes import MAX_IMG_SIZE, one_of, parse_img_size, whole
+from xbench.parsing.axes import MAX_IMG_SIZE, parse_img_size, whole
 from xbench.records.schema import explain
 from xbench.signals import held
 from xbench.training.job import Job
