@@ -71,7 +71,7 @@ def _of_attention(results: "Results", conditions: Conditions, arm: str) -> list[
 
 def _difference(results: "Results", conditions: Conditions, arm: str, metric: str) -> dict[str, float | None]:
     trained = METRICS[metric].how == "trained" and arm != results.against
-    found = results.difference(conditions, arm) if trained else None
+    found = results.difference(conditions, arm, metric=metric) if trained else None
     values = (found.value, found.low, found.high) if found else (None, None, None)
     return dict(zip(("difference", "difference_low", "difference_high"), values, strict=True))
 

@@ -168,9 +168,11 @@ class Results:
         """By seed, the newest record of a trained model."""
         return {record.launch: record for record in self.measured(conditions, arm, metric)}
 
-    def difference(self, conditions: Conditions, arm: str, to: str | None = None) -> Difference | None:
-        """``arm``'s accuracy less ``to``'s (the reference arm's), in points, paired by seed."""
-        of, against = (self.seeds(conditions, label) for label in (arm, to or self.against))
+    def difference(
+        self, conditions: Conditions, arm: str, to: str | None = None, metric: str = "top1"
+    ) -> Difference | None:
+        """``arm``'s trained figure less ``to``'s (the reference arm's), in points, paired by seed."""
+        of, against = (self.seeds(conditions, label, metric) for label in (arm, to or self.against))
         return paired_points(
             {seed: record.samples[0] for seed, record in of.items()},
             {seed: record.samples[0] for seed, record in against.items()},

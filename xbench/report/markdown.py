@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xbench.analysis.results import Results
 from xbench.report.inert import fenced, markdown
+from xbench.report.tables.ability import ability_grids
 from xbench.report.tables.grids import Grid, markdown_table, result_grids
 from xbench.report.tables.meanings import (
     cost_grids,
@@ -15,13 +16,17 @@ from xbench.report.tables.meanings import (
     share_grids,
 )
 from xbench.report.tables.pivot import pivot_grids
+from xbench.report.text.ability import ability_contract
 from xbench.report.text.accuracy import contract
 from xbench.report.text.answers import answers, caveats
 from xbench.report.text.counting import products_left_out
 from xbench.report.text.phrases import is_brief
-from xbench.report.text.protocol import GROWTH, OVERTAKING, PROTOCOL, circumstances, explanations
+from xbench.report.text.protocol import GROWTH, OVERTAKING, PARETO, PROTOCOL, circumstances, explanations
 
-BEHIND = ("breakdown", "roofline", "scaling", "memory_scaling", "learning")  # plots that are not beside the figures
+BEHIND = (
+    *("breakdown", "roofline", "scaling", "memory_scaling", "learning"),
+    *("ability", "ability_learning", "pareto"),
+)  # plots that are not beside the figures
 
 
 def markdown_report(results: Results, question: str, command: str, plots: Sequence[Path], folder: Path) -> str:
@@ -36,6 +41,8 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
     if notes := caveats(results):
         parts += ["\n## Before you believe it\n"] + [f"- {markdown(note)}" for note in notes]
     parts += _section("At a glance", "", pivot_grids(results) if brief else [], links, [])
+    parts += _section("What they can do", "", ability_grids(results), links, ["ability"])
+    parts += _section("What that costs", PARETO, [], links, ["pareto"])
     parts += ["\n## Figures", *_tables(result_grids(results))]
     parts += [link for name, link in links.items() if name not in BEHIND]
     parts += _section("Where the time goes", "", share_grids(results), links, ["breakdown"])
@@ -43,8 +50,8 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
     parts += _section("How near the machine's limits", machine, limit_grids(results), links, ["roofline"])
     parts += _section("How it grows", GROWTH, exponent_grids(results), links, ["scaling", "memory_scaling"])
     parts += _section("Who overtakes whom", OVERTAKING, crossover_grids(results) if brief else [], links, [])
-    fair = "\n".join(f"- {markdown(line)}" for line in contract(results))
-    parts += _section("What was learnt, and how", fair, [], links, ["learning"])
+    fair = "\n".join(f"- {markdown(line)}" for line in [*ability_contract(results), *contract(results)])
+    parts += _section("What was learnt, and how", fair, [], links, ["ability_learning", "learning"])
     left_out = "\n".join(f"- {markdown(line)}" for line in products_left_out(results))
     parts += _section("Do the counters agree", left_out, cost_grids(results, results.conditions), links, [])
     parts += ["\n## How the figures were taken\n", PROTOCOL]

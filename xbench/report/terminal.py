@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from xbench.analysis.results import Results
+from xbench.report.tables.ability import ability_grids
 from xbench.report.tables.grids import Grid, result_grids, rich_table
 from xbench.report.tables.pivot import pivot_grids
 from xbench.report.text.answers import answers, caveats
@@ -24,7 +25,7 @@ def show(results: Results, folder: Path, console: Console) -> None:
     """Prints it all to a terminal of the console's width; ``folder`` is where the run was saved."""
     brief = is_brief(results)
     left = ROWS
-    for grid in (pivot_grids(results) if brief else []) or result_grids(results):
+    for grid in [*ability_grids(results), *((pivot_grids(results) if brief else []) or result_grids(results))]:
         show_grid(grid.shortened(max(left, LEAST)), console)
         left -= len(grid.rows)
     console.print()

@@ -127,7 +127,7 @@ def _cell(results: Results, place: Conditions, arm: str, cell: Cell) -> Data:
         del found["launches"]
     if not results.trusted(place, cell.metric):
         found["void"] = True
-    if METRICS[cell.metric].how == "trained" and (points := results.difference(place, arm)):
+    if True in columns and METRICS[cell.metric].how == "trained" and (points := results.difference(place, arm)):
         found["points"] = {"value": points.value, "text": cell_text(results, place, arm, columns[True], cell)}
     times = results.ratio(place, arm, cell.metric)
     if times:

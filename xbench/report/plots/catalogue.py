@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from xbench.analysis.results import Results
 from xbench.files.writing import DRAWN_BY, write_file
+from xbench.report.plots import ability as ability_plots
 from xbench.report.plots import accuracy as accuracy_plots
 from xbench.report.plots import growth as growth_plots
 from xbench.report.plots import metrics as metric_plots
@@ -32,6 +33,9 @@ DRAWN: dict[str, Callable[[Results], Figure | None]] = {
     "max_batch": metric_plots.max_batch,
     "accuracy": accuracy_plots.accuracy,
     "learning": accuracy_plots.learning,
+    "ability": ability_plots.sorted_ability,
+    "ability_learning": ability_plots.learning,
+    "pareto": ability_plots.pareto,
 }
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xbench.analysis.results import Cell, Results
-from xbench.metrics.definitions import METRICS
+from xbench.metrics.definitions import METRICS, PROBES
 from xbench.report.inert import markdown, one_line
 from xbench.statistics.estimates import Estimate
 from xbench.wording.conditions import HEADS, Conditions, conditions_line, settings, show_cell, varying
@@ -196,6 +196,7 @@ COLUMNS: dict[str, list[Column]] = {
         Column("peak_memory", "peak MiB", lambda e: show_mib(e.value)),
         Column("peak_memory", "memory ×", lambda e: show_number(e.value, 3), is_ratio=True),
     ],
+    **{task: [Column(task, f"{METRICS[task].label} %", show_percent)] for task in PROBES},
     "top1": [Column("top1", "top-1 %", show_percent), Column("top1", "points", show_percent, is_ratio=True)],
     "max_batch": [Column("max_batch", "largest batch", lambda e: f"{e.value:,.0f}")],
 }
@@ -217,7 +218,7 @@ def cell_text(results: Results, conditions: Conditions, arm: str, column: Column
     if not column.is_ratio:
         return column.show(cell.figure)
     if METRICS[column.metric].how == "trained":
-        found = results.difference(conditions, arm)
+        found = results.difference(conditions, arm, metric=column.metric)
         return "0" if arm == results.against else show_points(found) if found else "–"
     return show_ratio(
         results, conditions, arm, column.metric, results.ratio(conditions, arm, column.metric), column.show

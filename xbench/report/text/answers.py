@@ -6,6 +6,7 @@ from typing import Any
 from xbench.analysis.results import Results
 from xbench.metrics.definitions import METRICS
 from xbench.records.ledger import show_skipped
+from xbench.report.text.ability import ability_fairness, ability_sentences
 from xbench.report.text.accuracy import accuracy_sentences, data_caveats, fairness
 from xbench.report.text.counting import lower_bounds, uncounted
 from xbench.report.text.findings import findings
@@ -34,7 +35,7 @@ def answers(results: Results) -> list[str]:
         found += [summary(results, conditions)] if _in_one(results) else pair_sentences(results, conditions)
         if not brief or conditions is _said(results)[-1]:
             found += strength(results, conditions)
-    found += accuracy_sentences(results)
+    found += [*ability_sentences(results), *accuracy_sentences(results)]
     found += findings(results)
     if brief and len(found) > MOST:
         return [*found[: MOST - 1], "The tables have the rest."]
@@ -62,6 +63,7 @@ def caveats(results: Results) -> list[str]:
     """
     return [
         *([capital(show_skipped(results.skipped))] if results.skipped else []),
+        *ability_fairness(results),
         *fairness(results),
         *data_caveats(results),
         *_controls(results),

@@ -27,6 +27,13 @@ after the other, in two or three of the launches.""",
     "breakdown": """\
 The time by component is that of an instrumented forward pass in eager mode: a module's time is its own, without that of
 the modules inside it. What the instruments themselves take makes it longer than the time that throughput tells.""",
+    "recall": """\
+Recall: a token that asks must be given the value of its key, which another token of the grid tells. Keys are random
+directions, new on every grid. Figures are means over seeds with 95 % intervals, as those of accuracy. Blind guessing is
+right in one of 16 cases; who only knows how often each value occurs names the commonest.""",
+    "two_hop": """\
+Two-hop recall: half of the tokens that tell link a key to another, half tell a value; who asks holds the first key of a
+link, so that one fetch has to follow another. The pairs are both kinds together.""",
     "top1": """\
 Accuracy is top-1 on test images that no arm was trained or chosen on, as a mean over seeds with its interval
 (95 %): Student's t on the scale of the log-odds, which stays within 0 and 100 %, or Wilson's where all seeds agree.
@@ -42,6 +49,9 @@ GROWTH = """\
 A figure grows as N to this power, 95 % interval in brackets: among the largest sizes where four or more are within a
 factor of 16 of N, else between the two largest; "bends" where no single power describes them. The stated power is that
 of the attention alone for large N; all else in a model is linear."""
+PARETO = """\
+Named and joined: arms that no other is shown to beat, and that reach more than every cheaper one. White: left open by
+the intervals, or still rising. Grey: another arm is shown to be better on one side and not worse on the other."""
 OVERTAKING = """\
 Between the two measured sizes in the last column: at each, one of the two arms is shown to be the faster."""
 
