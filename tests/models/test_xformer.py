@@ -184,7 +184,8 @@ def test_smallest_images_that_make_sense():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": "m"}, "unknown size 'm'.*s, xs, xxs"),
+        ({"size": "m"}, "unknown size 'm'.*s, s:se=0, xs"),
+        ({"size": "s:se=1"}, "Did you mean 's:se=0'"),
         ({"patch_size": 0}, "patch size must be"),
         ({"patch_size": 1.5}, "patch size must be"),
         ({"attn": "xfaa"}, "Did you mean 'xfa'"),

@@ -93,6 +93,9 @@ def test_the_same_attention_twice_gets_two_names():
     assert {arm.attn for arm in study.arms} == {"mhsa"}
 
 
+LAYER = {"level": ["layer"], "res": [], "metrics": ["recall"]}
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
@@ -112,7 +115,7 @@ def test_the_same_attention_twice_gets_two_names():
         ({"threads": ["100000"]}, "threads must be from 1"),
         ({"dtype": ["fp31"]}, "Did you mean 'fp32'"),
         ({"device": "gpu"}, "Allowed: cpu, cuda"),
-        ({"size": "m"}, "Allowed: s, xs, xxs"),
+        ({"size": "m"}, "Allowed: s, s:se=0, xs"),
         ({"metrics": ["throughputs"]}, "Did you mean 'throughput'"),
         ({"reference": "mhsa"}, "unknown arm"),
         ({"model": ["mobilevit_z"]}, "mobilevit_s"),
@@ -120,7 +123,18 @@ def test_the_same_attention_twice_gets_two_names():
         ({"tokens": ["64"]}, "needs --level op"),
         ({"level": ["op"], "res": [], "tokens": ["0"]}, "tokens must be from 1"),
         ({"level": ["op"]}, "tokens, neither a resolution nor patches"),
-        ({"level": ["layer"]}, "unknown level 'layer'.*block, model, op"),
+        ({"level": ["layers"]}, "unknown level 'layers'.*block, layer, model, op"),
+        ({"level": ["layer"]}, "tokens, neither a resolution nor patches"),
+        ({"level": ["op", "layer"], "res": [], "metrics": ["top1"]}, "at level model only"),
+        ({"level": ["block"], "metrics": ["recall"]}, "at level layer and model only"),
+        ({"metrics": ["recall"], "res": ["100"]}, "tiles of 16 pixels"),
+        ({**LAYER, "pairs": ["64"]}, "64 tokens cannot hold 64 pairs"),
+        ({**LAYER, "pairs": ["0"]}, "pairs must be from 1"),
+        ({**LAYER, "metrics": ["two_hop"], "pairs": ["3"]}, "even numbers of pairs"),
+        ({**LAYER, "recipe": ["stepps=3"]}, "Did you mean 'steps'"),
+        ({**LAYER, "epochs": 3}, "epochs decide accuracy only"),
+        ({"pairs": ["4"]}, "a number of pairs is for recall and two_hop"),
+        ({"metrics": ["recall", "top1"], "recipe": ["lr=0.1"]}, "another than that of recall"),
         ({"mode": ["compiled"]}, "Did you mean 'compile'"),
         ({"direction": ["train"]}, "Did you mean 'training'"),
         ({"metrics": ["backward_time"]}, "in training only"),
@@ -130,6 +144,18 @@ def test_the_same_attention_twice_gets_two_names():
 def test_bad_input_names_the_thing_and_what_is_allowed(asked, message):
     with pytest.raises(UserError, match=message):
         make_study(StudyRequest(**{"attn": ["xfa"], "res": ["64"], **asked}))
+
+
+def test_what_an_attention_can_do_is_found_at_the_first_extent_and_for_attentions_alone():
+    request = StudyRequest(["xfa", "mhsa"], **{**LAYER, "tokens": [64, 256]}, pairs=[4])
+    study = make_study(request)
+    assert study.size == "xxs"
+    assert [case.tokens for case in study.cases() if "recall" in study.metrics_of(case)] == [64, 64]
+    whole = make_study(StudyRequest(["xfa"], ["128"], model=["mobilevit_s"], metrics=["recall", "params"]))
+    asked = {case.arm.label: whole.metrics_of(case) for case in whole.cases()}
+    assert asked == {"xfa": ("recall", "params"), "mobilevit_s": ("params",)}
+    assert whole.size == "s"
+    assert whole.job(next(whole.cases()), "recall", 2).grid == (8, 8)
 
 
 def test_img_size_is_height_by_width():

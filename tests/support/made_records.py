@@ -127,6 +127,31 @@ def failed(arm: MadeArm, conditions, metrics=("params", "macs", "throughput"), s
     return [make(arm, conditions, metric, [], status=status, reason="allocating 16 GiB") for metric in metrics]
 
 
+def probed(arm: MadeArm, conditions, by_pairs, task="recall", finished=True, **changes) -> list[Record]:
+    """What seeds can do: for each, right answers in % by number of pairs, reached half-way at step 500."""
+    records = []
+    for seed, shares in enumerate(by_pairs):
+        mean = sum(shares.values()) / len(shares)
+        own = {str(pairs): share for pairs, share in shares.items()}
+        history = [
+            {"step": 500, "score": mean / 2, "by_pairs": {pairs: share / 2 for pairs, share in own.items()}},
+            {"step": 1000, "score": mean, "by_pairs": own},
+        ]
+        job = {"task": task, "attn": arm.attn, "seed": seed, "pairs": list(shares), "recipe": {"steps": 1000}}
+        detail = {
+            "job": job,
+            "by_pairs": own,
+            "history": history,
+            "steps": 1000,
+            "rate": 0.002,
+            "trials": {"0.002": 1.0},
+        }
+        detail |= {"capacity": 0, "steps_to_held": None, "finished": finished, "images": 512 * len(shares)}
+        detail |= {"parameters": 70_000, "shared_weights": f"w{seed}"} | changes
+        records.append(make(arm, conditions, task, [mean], seed, detail=detail))
+    return records
+
+
 def trained(arm: MadeArm, conditions, top1, epochs=3, **changes) -> list[Record]:
     """Accuracies, one per seed; ``changes`` go into what the training run told of itself."""
     records = []

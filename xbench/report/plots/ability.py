@@ -55,7 +55,7 @@ def sorted_ability(results: Results) -> Figure | None:
 
 
 def _label(results: Results, arm: str, own: Ability) -> str:
-    return plain(results.marked(arm)) + ("" if own.finished else " (still rising)")
+    return plain(results.marked(arm)) + ("" if own.decided else " (still rising)")
 
 
 def _where(place: Conditions) -> str:

@@ -48,9 +48,9 @@ def _row(results: Results, arm: str, own: Ability) -> list[str]:
 
 
 def show_capacity(own: Ability) -> str:
-    """ "16 (8–16)", "16" where both ends agree, "16 (?)" of one seed, "≥ 16" of one that was still rising."""
+    """ "16 (8–16)", "16" where both ends agree, "16 (?)" of one seed, "≥ 16" where more may come with more steps."""
     capacity = own.capacity
-    bound = "" if own.finished else "≥ "
+    bound = "" if own.decided else "≥ "
     if capacity.low is None or capacity.high is None:
         return f"{bound}{capacity.value} (?)"
     span = "" if capacity.low == capacity.high else f" ({capacity.low}–{capacity.high})"

@@ -28,7 +28,7 @@ def _of(results: Results, task: str, place: Conditions) -> list[str]:
     pairs = list(next(iter(found.values())).by_pairs)
     by_capacity: dict[int, list[str]] = {}
     for arm, own in sorted(found.items(), key=lambda item: -item[1].mean.value):
-        if own.finished:
+        if own.decided:
             by_capacity.setdefault(own.capacity.value, []).append(arm)
     parts = [
         f"{_named(arms)} {'answer' if len(arms) > 1 else 'answers'} "
@@ -38,11 +38,11 @@ def _of(results: Results, task: str, place: Conditions) -> list[str]:
     start = f"At {describe(place, results)}, {METRICS[task].label}:"
     sentences = [f"{start} {'; '.join(parts)}."] if parts else []
     common = guess_of_all(task, pairs)[1]
-    lost = [arm for arm, own in found.items() if own.finished and own.mean.value < common + WITHIN]
+    lost = [arm for arm, own in found.items() if own.decided and own.mean.value < common + WITHIN]
     if lost:
         verb = "are" if len(lost) > 1 else "is"
         sentences.append(f"{start} {_named(lost)} {verb} no better than naming the commonest value ({common:.1f} %).")
-    rising = [f"{arm} {own.mean.value:.1f} %" for arm, own in found.items() if not own.finished]
+    rising = [f"{arm} {own.mean.value:.1f} %" for arm, own in found.items() if not own.decided]
     if rising:
         verb = "were" if len(rising) > 1 else "was"
         sentences.append(f"{start} {_named(rising)} {verb} still rising when training was stopped, so no verdict.")

@@ -32,7 +32,7 @@ def answers(results: Results) -> list[str]:
     brief = is_brief(results)
     found = []
     for conditions in _said(results):
-        found += [summary(results, conditions)] if _in_one(results) else pair_sentences(results, conditions)
+        found += summary(results, conditions) if _in_one(results) else pair_sentences(results, conditions)
         if not brief or conditions is _said(results)[-1]:
             found += strength(results, conditions)
     found += [*ability_sentences(results), *accuracy_sentences(results)]

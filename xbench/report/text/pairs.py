@@ -18,18 +18,23 @@ MOST_BESIDE = 2  # arms that the fastest evaluation of a function is compared wi
 
 
 def pair_sentences(results: Results, conditions: Conditions) -> list[str]:
-    """A sentence for each arm against the reference."""
+    """A sentence for each arm against the reference, where anything of its cost was asked for."""
     where = opening(results, conditions)
-    return [where + _pair(results, conditions, arm) for arm in results.arms if arm != results.against]
+    pairs = [_pair(results, conditions, arm) for arm in results.arms if arm != results.against]
+    return [where + pair for pair in pairs if pair]
 
 
-def summary(results: Results, conditions: Conditions) -> str:
-    """All arms against the reference in one sentence: how many are faster and slower, the extremes by name."""
+def summary(results: Results, conditions: Conditions) -> list[str]:
+    """All arms against the reference in one sentence: how many are faster and slower, the extremes by name. None where
+    nothing of their cost was asked for.
+    """
     others = [arm for arm in results.arms if arm != results.against]
     parts = _standings(results, conditions, others) if results.speed_metric_at(conditions) else []
     parts += [text for metric in (*MEMORY, "macs") if (text := _extremes(results, conditions, others, metric))]
     where = opening(results, conditions).removesuffix(", ")
-    return f"{where}, against {results.against}: {'; '.join(parts) or 'nothing was measured'}."
+    if not parts and all(METRICS[name].how == "trained" for name in results.metrics):
+        return []
+    return [f"{where}, against {results.against}: {'; '.join(parts) or 'nothing was measured'}."]
 
 
 def strength(results: Results, conditions: Conditions) -> list[str]:
@@ -119,8 +124,8 @@ def _pair(results: Results, conditions: Conditions, arm: str) -> str:
         parts.append(f"{arm} has {listing(different)} of {reference}")
     if same:
         one = len(same) == 1 and same[0].endswith("memory")
-        parts.append(f"{listing(same)} {'is' if one else 'are'} within {WORTH_SAYING:.0%}")
-    return "; ".join(parts) + "."
+        parts.append(f"{arm}'s {listing(same)} {'is' if one else 'are'} within {WORTH_SAYING:.0%} of {reference}'s")
+    return "; ".join(parts) + "." if parts else ""
 
 
 def _speed(results: Results, conditions: Conditions, arm: str) -> str:

@@ -1,0 +1,35 @@
+"""What attentions can do, asked on the command line: trained in processes of their own, kept, and not found twice."""
+
+import json
+
+import pytest
+from here import run_here
+
+ASKED = (
+    *("compare", "--attn", "identity", "xfa", "--level", "layer", "--metrics", "recall", "params", "--pairs", "2", "4"),
+    *("--tokens", "16", "--seeds", "2", "--recipe", "steps=4", "trial=2", "batch=4", "rates=0.001"),
+)
+
+
+@pytest.mark.process
+def test_recall_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_here([*ASKED, "--out", "run"], monkeypatch)
+    assert code == 0, err
+    assert "Recall, right answers · N = 16 · layers of XFormer-xxs alone" in out
+    assert "still rising when training was stopped, so no verdict" in out
+    assert "identity · recall · seed 0" in err
+    records = [json.loads(line) for line in open("run/records.jsonl")]
+    found = {(r["case"]["arm"], r["launch"]): r["detail"] for r in records if r["metric"] == "recall"}
+    assert set(found) == {(arm, seed) for arm in ("identity", "xfa") for seed in (0, 1)}
+    assert all(detail["job"]["pairs"] == [2, 4] and detail["steps"] == 5 for detail in found.values())
+    # Another seed is all that is still to be done.
+    more = [*ASKED]
+    more[more.index("--seeds") + 1] = "3"
+    code, out, err = run_here([*more, "--out", "run"], monkeypatch)
+    assert code == 0, err
+    again = [json.loads(line) for line in open("run/records.jsonl")]
+    assert sorted(r["launch"] for r in again if r["metric"] == "recall") == [0, 0, 1, 1, 2, 2]
+    code, out, _ = run_here([*more, "--out", "run", "--dry-run"], monkeypatch)
+    assert code == 0
+    assert "2 already measured" in out
