@@ -1,4 +1,4 @@
-"""Training on a task: it finds what there is to find, says when it was stopped early, and lets nobody learn by a leak."""
+"""Training on a task: it finds what is to be found, says when it was stopped early, and nobody learns by a leak."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The tasks hold what they say: solved exactly by softmax layers written down by hand, and by nobody who does not look."""
+"""The tasks hold what they say: softmax layers written down by hand solve them, and guesses are worth what they are."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,5 @@
 """What attentions can do: what is said of it, which arms are dominated and which may not be called so."""
 
-import json
 from dataclasses import asdict
 
 import pytest
@@ -9,7 +8,7 @@ from made_records import MadeArm, exact, place, probed, timed
 from xbench.analysis.ability import ability
 from xbench.analysis.pareto import fronts
 from xbench.analysis.results import Results
-from xbench.records.schema import parse
+from xbench.records.schema import check
 from xbench.report.plots.catalogue import plot
 from xbench.report.tables.ability import ability_grids, show_capacity
 from xbench.report.text.ability import ability_fairness, ability_sentences
@@ -128,8 +127,8 @@ def test_nothing_is_said_of_a_cost_that_nobody_asked_for():
 
 def test_a_record_is_checked():
     (record, *_) = probed(MHSA, WHERE, FULL)
-    assert parse(json.dumps(asdict(record)).encode())["metric"] == "recall"
+    check(asdict(record), {})
     for spoilt in ({"by_pairs": {}}, {"rate": 0}, {"finished": "perhaps"}, {"history": []}, {"job": {}}):
         line = asdict(record) | {"detail": record.detail | spoilt}
         with pytest.raises(ValueError, match=next(iter(spoilt))):
-            parse(json.dumps(line).encode())
+            check(line, {})
