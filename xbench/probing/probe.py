@@ -19,8 +19,8 @@ from xbench.training.job import digest, outside_attention
 
 HELD = 90.0  # % of right answers from which a number of pairs counts as mastered
 RISE = 0.5  # points by which validation has to rise to count as rising
-COMPLETE = 99.5  # % from which there is nothing left to learn
-LOOKS = 100  # steps between two validations
+COMPLETE = 98.0  # % from which more steps are not worth waiting for
+LOOKS, TRIAL_LOOKS = 100, 25  # steps between two validations
 VALIDATED, TESTED = 128, 512  # grids for each number of pairs
 
 Told = Callable[[dict[str, Any]], None]
@@ -62,15 +62,16 @@ def probe(job: ProbeJob, stepped: Told = lambda step: None) -> dict[str, Any]:
     tried: list[tuple[Score, _Run]] = []
     for rate in recipe.rates:
         run = _Run(job, rate, looks)
-        if run.advance(recipe.trial):
+        while run.steps < recipe.trial and run.advance(min(TRIAL_LOOKS, recipe.trial - run.steps)):
+            run.look(validation)
+        if run.finite:
             tried.append((run.score(validation), run))
     if not tried:
         raise FloatingPointError("the loss is not finite at any of the learning rates")
     best, run = min(tried, key=lambda found: found[0].loss)
-    history = [_entry(run, best)]
-    finished = run.train(best, validation, history)
+    finished = run.train(best, validation)
     run.settle()
-    history.append(_entry(run, run.score(validation)))
+    run.look(validation)
     found = run.score(_sets(job, "test", TESTED))
     by_pairs = dict(zip(job.pairs, found.by_pairs, strict=True))
     return {
@@ -79,10 +80,10 @@ def probe(job: ProbeJob, stepped: Told = lambda step: None) -> dict[str, Any]:
         "capacity": max((number for number, share in by_pairs.items() if share >= HELD), default=0),
         "steps": run.steps,
         "rate": run.rate,
-        "steps_to_held": next((entry["step"] for entry in history if entry["score"] >= HELD), None),
+        "steps_to_held": next((entry["step"] for entry in run.history if entry["score"] >= HELD), None),
         "finished": finished,
         "trials": {f"{tried_run.rate:g}": score.loss for score, tried_run in tried},
-        "history": history,
+        "history": run.history,
         "parameters": sum(weight.numel() for weight in run.model.parameters()),
         "shared_weights": digest(outside_attention(build_probe(job).state_dict())),
         "images": TESTED * len(job.pairs),
@@ -97,6 +98,8 @@ class _Run:
         self.job = job
         self.rate = rate
         self.steps = 0
+        self.finite = True
+        self.history: list[dict[str, Any]] = []
         self.model = build_probe(job).to(job.device).train()
         decayed = [weight for weight in self.model.parameters() if weight.ndim > 1]
         plain = [weight for weight in self.model.parameters() if weight.ndim <= 1]
@@ -105,15 +108,14 @@ class _Run:
         self._luck = generator(job.task, "train", job.seed)
         self._looks = looks
 
-    def train(self, best: Score, validation: Sequence[Grids], history: list[dict[str, Any]]) -> bool:
+    def train(self, best: Score, validation: Sequence[Grids]) -> bool:
         """Goes on until validation, ``best`` so far, no longer rises: whether it came to that."""
         recipe = self.job.recipe
         risen_at, top = self.steps, best.mean
         while self.steps < recipe.steps and self.steps - risen_at < recipe.patience and top < COMPLETE:
             if not self.advance(min(LOOKS, recipe.steps - self.steps)):
                 return False
-            score = self.score(validation)
-            history.append(_entry(self, score))
+            score = self.look(validation)
             if score.mean >= top + RISE:
                 risen_at, top = self.steps, score.mean
         return top >= COMPLETE or self.steps - risen_at >= recipe.patience
@@ -125,7 +127,7 @@ class _Run:
             self.model.load_state_dict(before)
 
     def advance(self, steps: int, *, falling: bool = False) -> bool:
-        """Makes steps, the numbers of pairs in turn; False where the loss came to be no number."""
+        """Makes steps, the numbers of pairs in turn; False where the loss has come to be no number."""
         job, recipe = self.job, self.job.recipe
         loss = torch.zeros(())
         for number in range(steps):
@@ -143,7 +145,15 @@ class _Run:
             self._optimizer.step()
             self.steps += 1
             self._looks.at(loss.detach())
-        return bool(loss.isfinite())
+        self.finite = bool(loss.isfinite())
+        return self.finite
+
+    def look(self, validation: Sequence[Grids]) -> Score:
+        """The score in validation, kept in the history."""
+        score = self.score(validation)
+        by_pairs = {str(number): share for number, share in zip(self.job.pairs, score.by_pairs, strict=True)}
+        self.history.append({"step": self.steps, "score": score.mean, "by_pairs": by_pairs})
+        return score
 
     @torch.no_grad()
     def score(self, sets: Sequence[Grids]) -> Score:
@@ -170,11 +180,6 @@ def _sets(job: ProbeJob, split: str, grids: int) -> list[Grids]:
     rows, cols = job.grid
     luck = generator(job.task, split, job.seed)
     return [TASKS[job.task].draw(grids, pairs, rows * cols, luck).to(job.device) for pairs in job.pairs]
-
-
-def _entry(run: _Run, score: Score) -> dict[str, Any]:
-    by_pairs = {str(number): share for number, share in zip(run.job.pairs, score.by_pairs, strict=True)}
-    return {"step": run.steps, "score": score.mean, "by_pairs": by_pairs}
 
 
 class _Looks:

@@ -22,7 +22,9 @@ from xbench.files.writing import check_target, write_file
 from xbench.report.inert import inert
 from xbench.report.page.data import page_data
 from xbench.report.page.quality import flags
+from xbench.report.plots.catalogue import drawn, plot
 from xbench.report.plots.panels import COLOURS
+from xbench.report.tables.ability import ability_grids
 from xbench.report.tables.grids import Grid
 from xbench.report.tables.meanings import (
     cost_grids,
@@ -33,11 +35,12 @@ from xbench.report.tables.meanings import (
     share_grids,
 )
 from xbench.report.tables.pivot import pivot_grids
+from xbench.report.text.ability import ability_contract
 from xbench.report.text.answer_groups import group
 from xbench.report.text.answers import answers, caveats
 from xbench.report.text.counting import products_left_out
 from xbench.report.text.phrases import is_brief
-from xbench.report.text.protocol import GROWTH, OVERTAKING, PROTOCOL, circumstances, explanations
+from xbench.report.text.protocol import GROWTH, OVERTAKING, PARETO, PROTOCOL, circumstances, explanations
 
 
 def _inert(value: Any) -> Any:
@@ -143,13 +146,25 @@ def _content(chapter: Chapter) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page behind the figures. ``bars`` names the kind of parts that its chart shows, "" for none."""
+    """A part of the page behind the figures. ``bars`` names the kind of parts that its chart shows, "" for none;
+    ``pictures`` are plots, by name, that stand in it as they are in the report.
+    """
 
     title: str
     words: Sequence[str]
     grids: Sequence[Grid]
     bars: str = ""
     folded: bool = False
+    pictures: Sequence[tuple[str, str]] = ()
+
+
+def _pictures(results: Results, *names: str) -> list[tuple[str, str]]:
+    """By name, the plots that the results allow, each as the address of a picture in the page itself."""
+    figures = [(name, figure) for name in names if (figure := plot(results, name))]
+    return [
+        (name.replace("_", " "), f"data:image/svg+xml;base64,{base64.b64encode(drawn(figure, name, 'svg')).decode()}")
+        for name, figure in figures
+    ]
 
 
 def _sections(results: Results) -> list[Section]:
@@ -158,6 +173,9 @@ def _sections(results: Results) -> list[Section]:
     crossings = crossover_grids(results) if is_brief(results) else []
     counted = cost_grids(results, results.conditions)
     found = [
+        Section("What they can do", [], ability_grids(results), pictures=_pictures(results, "ability")),
+        Section("What that costs", [PARETO], [], pictures=_pictures(results, "pareto")),
+        Section("How it was learnt", ability_contract(results), [], pictures=_pictures(results, "ability_learning")),
         Section("Where the time goes", [], share_grids(results), "breakdown" if "breakdown" in measured else ""),
         Section("What a training step is made of", [], [], "step" if "backward_time" in measured else ""),
         Section("How near the machine's limits", machine_lines(results), limit_grids(results)),
@@ -165,4 +183,4 @@ def _sections(results: Results) -> list[Section]:
         Section("Who overtakes whom", [OVERTAKING], crossings),
         Section("Do the counters agree", products_left_out(results), counted, folded=True),
     ]
-    return [section for section in found if section.grids or section.bars]
+    return [section for section in found if section.grids or section.bars or section.pictures]

@@ -25,7 +25,7 @@ CHANCE: dict[str, Any] = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (3, 
 
 
 def sorted_ability(results: Results) -> Figure | None:
-    """Right answers by number of pairs, the best arm on top; a dashed line where naming the commonest value ends."""
+    """Right answers by number of pairs, the best arm on top; dotted lines where naming the commonest value ends."""
     places = probed(results)
     if not places:
         return None
@@ -41,7 +41,7 @@ def sorted_ability(results: Results) -> Figure | None:
             shade = SHADES[round(k * (len(SHADES) - 1) / max(1, len(pairs) - 1))]
             look: dict[str, Any] = {"fmt": "o", "markersize": 5.5, "color": shade, "elinewidth": 1.0}
             axes.errorbar([s.value for s in shares], range(len(ranked)), xerr=error(shares), label=f"{number}", **look)
-            axes.axvline(guess(task, number)[1], ymax=0.02, color=shade, linewidth=2)
+            axes.axvline(guess(task, number)[1], color=shade, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0)
         axes.axvline(guess_of_all(task, pairs)[0], **CHANCE)
         axes.set_yticks(range(len(ranked)), [_label(results, arm, found[arm]) for arm in ranked], fontsize=8)
         axes.set_xlim(-2, 103)
@@ -49,8 +49,17 @@ def sorted_ability(results: Results) -> Figure | None:
         axes.grid(axis="x", color="#E5E5E5", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(f"{METRICS[task].label.capitalize()} · {_where(place)}", loc="left", fontsize=9, color=DARK)
-        axes.legend(title="pairs", fontsize=8, title_fontsize=8, frameon=False, loc="lower right")
+        axes.set_title(f"{METRICS[task].label.capitalize()}\n{_where(place)}", loc="left", fontsize=9, color=DARK)
+    handles, labels = drawn[0].get_legend_handles_labels()
+    handles.append(Line2D([], [], **CHANCE))
+    figure.legend(
+        handles,
+        [*(f"{label} pairs" for label in labels), "blind guess"],
+        loc="outside lower center",
+        ncols=len(handles),
+        frameon=False,
+        fontsize=8,
+    )
     return figure
 
 

@@ -18,6 +18,7 @@ from xbench.report.plots import parts as part_plots
 from xbench.report.plots import speed as speed_plots
 from xbench.study.study import PLOTS
 
+SAYS = {"svg": {"Creator": DRAWN_BY, "Date": None}, "png": {"Software": DRAWN_BY}}
 DRAWN: dict[str, Callable[[Results], Figure | None]] = {
     "cost": metric_plots.cost,
     "throughput": metric_plots.throughput,
@@ -69,10 +70,15 @@ def save_figure(figure: Figure, folder: Path, name: str) -> Path:
     Raises:
         UserError: the folder cannot be written.
     """
-    for suffix, says in (("svg", {"Creator": DRAWN_BY, "Date": None}), ("png", {"Software": DRAWN_BY})):
-        drawn = BytesIO()
-        with rc_context({"svg.hashsalt": name}):  # else the names within are drawn by chance
-            figure.savefig(drawn, format=suffix, dpi=160, metadata=says)
-        write_file(folder / f"{name}.{suffix}", drawn.getvalue())
-        figure.set_layout_engine("none")  # laid out once
+    for suffix in SAYS:
+        write_file(folder / f"{name}.{suffix}", drawn(figure, name, suffix))
     return folder / f"{name}.png"
+
+
+def drawn(figure: Figure, name: str, suffix: str) -> bytes:
+    """The figure as "svg" or "png"."""
+    file = BytesIO()
+    with rc_context({"svg.hashsalt": name}):  # else the names within are drawn by chance
+        figure.savefig(file, format=suffix, dpi=160, metadata=SAYS[suffix])
+    figure.set_layout_engine("none")  # laid out once
+    return file.getvalue()
