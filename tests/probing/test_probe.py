@@ -43,7 +43,7 @@ def test_who_fetches_nothing_stays_at_a_guess(attn):
 
 def test_the_rate_with_the_lowest_loss_goes_on_and_a_run_cut_short_says_so():
     recipe = replace(SHORT, rates=(1e-7, 4e-3), trial=60, steps=80, settle=0.5)
-    found = probe(replace(JOB, recipe=recipe))
+    found = probe(replace(JOB, attn="xfa", recipe=recipe))
     assert found["rate"] == 4e-3
     assert found["trials"]["0.004"] < found["trials"]["1e-07"]
     assert not found["finished"]
