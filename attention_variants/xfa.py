@@ -109,7 +109,7 @@ class CrossFeatureAttention(nn.Module):
         self.temperature = nn.Parameter(torch.ones(num_heads if temperature == "head" else 1))
 
     def scores(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, N, C] → q̂ [B, N, H, D], λ · K_c [B, H, r, N], divided by N if so asked, and K_f [B, H, r, D]."""
+        """[B, N, C] → q̂ [B, N, H, D], λ · K_c [B, H · r, N], divided by N if so asked, and K_f [B, H, r, D]."""
         batch, tokens, _ = x.shape
         qk = self.qk(x).view(batch, tokens, 2, self.num_heads, self.head_dim)
         q, k = F.normalize(qk, dim=-1).unbind(2)
@@ -122,8 +122,8 @@ class CrossFeatureAttention(nn.Module):
             feature = feature + self.directions
         # On the scores, so that no half-precision sum grows with N.
         temperature = self.temperature / tokens if self.scale == "mean" else self.temperature
-        context = context.unflatten(1, (self.num_heads, self.rank)) * temperature.view(-1, 1, 1)
-        return q, context, feature
+        temperature = temperature.view(-1, 1).expand(self.num_heads, self.rank)
+        return q, context * temperature.reshape(-1, 1), feature
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         # x: [B, N, C]
@@ -132,7 +132,8 @@ class CrossFeatureAttention(nn.Module):
         return self.folded(x, context, weights) if self.order == "folded" else self.plain(x, context, weights)
 
     def plain(self, x: Tensor, context: Tensor, weights: Tensor) -> Tensor:
-        """[B, N, C], K_c [B, H, r, N], q̂ K_fᵀ [B, N, H, r] → [B, N, C] as the formula stands."""
+        """[B, N, C], K_c [B, H · r, N], q̂ K_fᵀ [B, N, H, r] → [B, N, C] as the formula stands."""
+        context = context.unflatten(1, (self.num_heads, self.rank))
         v = self.value(x).unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)  # [B, H, N, D]
         mixed = weights.transpose(1, 2) @ (context @ v)  # [B, H, N, D]
         return self.proj(mixed.transpose(1, 2).flatten(2))
@@ -144,8 +145,9 @@ class CrossFeatureAttention(nn.Module):
         value_bias = self.value.bias.view(self.num_heads, 1, self.head_dim)
         proj = self.proj.weight.view(channels, self.num_heads, self.head_dim)
 
-        pooled = (context.flatten(1, 2) @ x).unflatten(1, (self.num_heads, self.rank))  # K_c · x: [B, H, r, C]
-        mixed = pooled @ value.transpose(1, 2) + context.sum(-1, keepdim=True) * value_bias  # K_c · v: [B, H, r, D]
+        pooled = (context @ x).unflatten(1, (self.num_heads, self.rank))  # K_c · x: [B, H, r, C]
+        total = context.sum(-1).view(-1, self.num_heads, self.rank, 1)
+        mixed = pooled @ value.transpose(1, 2) + total * value_bias  # K_c · v: [B, H, r, D]
         mixed = mixed @ proj.permute(1, 2, 0)  # (K_c · v) W_o: [B, H, r, C]
         return torch.baddbmm(self.proj.bias, weights.flatten(2), mixed.flatten(1, 2))
 

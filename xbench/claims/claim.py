@@ -14,7 +14,7 @@ from xbench.errors import UserError, unknown_name
 from xbench.files.reading import read_toml
 from xbench.metrics.definitions import METRICS
 from xbench.models.sizes import SIZES
-from xbench.parsing.axes import DEVICES, DIRECTIONS, DTYPES, LEVELS, parse_img_size
+from xbench.parsing.axes import DEVICES, DIRECTIONS, DTYPES, LEVELS, OF_TOKENS, parse_img_size
 from xbench.study.conditions import Conditions
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -46,18 +46,18 @@ class ConditionsPattern(Strict):
 
     @property
     def sizes(self) -> list[int | str]:
-        """The resolutions, or at level "op" the numbers of tokens."""
-        found = self.tokens if self.level == "op" else self.res
+        """The resolutions, or where there is no image the numbers of tokens."""
+        found = self.tokens if self.level in OF_TOKENS else self.res
         return list(found) if isinstance(found, list) else [found]
 
     @model_validator(mode="after")
     def _has_its_sizes(self) -> Self:
-        needed, other = ("tokens", self.res) if self.level == "op" else ("res", self.tokens)
+        needed, other = ("tokens", self.res) if self.level in OF_TOKENS else ("res", self.tokens)
         if not self.sizes:
             raise ValueError(f"at level {self.level!r} name {needed}")
         if other != []:
             raise ValueError(f"at level {self.level!r} name {needed} alone")
-        if self.level != "op":
+        if self.level not in OF_TOKENS:
             for size in self.sizes:
                 try:
                     parse_img_size(size)
@@ -68,10 +68,10 @@ class ConditionsPattern(Strict):
     def fits(self, conditions: Conditions, *, any_size: bool = False) -> bool:
         """Whether a comparison ran there; ``any_size`` leaves the resolution or the number of tokens open."""
         asked = {key: getattr(self, key) for key in ("level", "direction", "size", "batch", "dtype")}
-        asked |= {"patch_size": 1 if self.level == "op" else self.patch}
+        asked |= {"patch_size": 1 if self.level in OF_TOKENS else self.patch}
         if self.device:
             asked["device"] = self.device
-        if not any_size and self.level == "op":
+        if not any_size and self.level in OF_TOKENS:
             asked["tokens"] = self.sizes[0]
         elif not any_size:
             asked["img_size"] = parse_img_size(self.sizes[0])

@@ -19,7 +19,7 @@ from xbench.claims.claim import AnyTrial, Claim, RankCorrelationTrial, RatioTria
 from xbench.claims.quantities import Measured, UnfitError, arm_kind, measure
 from xbench.files.run_folders import LEDGER
 from xbench.metrics.definitions import METRICS
-from xbench.parsing.axes import whole
+from xbench.parsing.axes import OF_TOKENS, whole
 from xbench.records.ledger import Ledger, read_records
 from xbench.records.record import Record
 from xbench.runner.runner import run_study
@@ -140,7 +140,7 @@ def _study(trials: Sequence[AnyTrial], quick: bool) -> Study:
     arms = dict.fromkeys(arm for trial in trials for arm in trial.arms)
     if any(isinstance(trial, RankCorrelationTrial) for trial in trials):
         arms |= dict.fromkeys(built_in())
-    alone = place.level == "op"
+    alone = place.level in OF_TOKENS
     request = StudyRequest(
         [arm for arm in arms if arm_kind(arm) == "attn"],
         [] if alone else sizes,

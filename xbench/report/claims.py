@@ -16,6 +16,7 @@ from xbench.claims.claim import AnyTrial, ExponentTrial, FigureTrial, RankCorrel
 from xbench.claims.quantities import Measured
 from xbench.claims.replay import Outcome, Replayed, TrialResult
 from xbench.metrics.definitions import METRICS
+from xbench.parsing.axes import OF_TOKENS
 from xbench.report.inert import fenced, markdown
 from xbench.report.tables.grids import Grid, markdown_table
 from xbench.statistics.estimates import Estimate
@@ -68,12 +69,12 @@ def name_quantity(trial: AnyTrial) -> str:
     return f"{what}, {_size(trial)}"
 
 
-LEVELS = {"op": "attention alone", "block": "XF block", "model": "model"}
+LEVELS = {"op": "attention alone", "layer": "layers alone", "block": "XF block", "model": "model"}
 
 
 def _size(trial: AnyTrial) -> str:
     (size,) = trial.at.sizes
-    alone = trial.at.level == "op"
+    alone = trial.at.level in OF_TOKENS
     return name_extent(f"{size:,}" if isinstance(size, int) and alone else str(size), alone)
 
 
