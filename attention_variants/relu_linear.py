@@ -59,7 +59,8 @@ class ReluLinearAttention(nn.Module):
         context = k.transpose(-2, -1) @ v  # [B, H, D, D]
         normaliser = q @ k.sum(dim=-2).unsqueeze(-1)  # [B, H, N, 1]
         exact = torch.promote_types(q.dtype, torch.float32)
-        mixed = (q @ context).to(exact) / (normaliser.to(exact) + EPSILON)
+        # The authors add ε. So small, it is the same as not to fall below it, and exporters drop a sum with nearly 0.
+        mixed = (q @ context).to(exact) / normaliser.to(exact).clamp(min=EPSILON)
         return self.proj(mixed.to(qkv.dtype).transpose(1, 2).flatten(2))
 
     def macs(self, grid: tuple[int, int]) -> int:

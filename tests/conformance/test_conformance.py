@@ -15,7 +15,7 @@ from xbench.conformance.costs import stated_exponent
 
 BY_NAME = {check.name: check for check in CHECKS}
 # What test_zoo does not ask already, and what is quick.
-FOR_ALL = [*QUICK_CHECKS, *map(BY_NAME.get, ("non-square grids", "gradients", "cost formula", "growth in N"))]
+FOR_ALL = [*QUICK_CHECKS, *map(BY_NAME.get, ("non-square grids", "gradients", "cost formula", "growth in N", "ONNX"))]
 
 FAULTS = [
     ("shapes", broken.LosesTokens, "returned [1, 1, 24] for [1, 4, 24] on a grid of 2 × 2"),
@@ -47,6 +47,8 @@ FAULTS = [
     ("deep copy", broken.SharesWithItsCopy, "the copy, after the original changed: differs by"),
     ("torch.compile", broken.BranchesOnValues, "does not compile"),
     ("torch.export", broken.BranchesOnValues, "cannot be exported"),
+    ("ONNX", broken.BranchesOnValues, "cannot be exported"),
+    ("ONNX", broken.ExportsAnother, "exported: differs by"),
 ]
 
 

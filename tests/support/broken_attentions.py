@@ -246,3 +246,8 @@ class SharesWithItsCopy(Unsound):
 class BranchesOnValues(Unsound):
     def spoil(self, x, y, grid):
         return y if x.sum() > 0 else 1 * y
+
+
+class ExportsAnother(Unsound):
+    def spoil(self, x, y, grid):
+        return 2 * y if torch.onnx.is_in_onnx_export() else y

@@ -2,11 +2,10 @@
 
 Zoology (Arora et al., arXiv 2312.04927, Figure 2; github.com/HazyResearch/zoology): sequences of 64 tokens out of
 8,192, 4 keys with 4 values at the start, each key once more behind them; two layers of width 64; the best of several
-learning rates. Published: attention solves it; what does not look every token up falls behind, the more so the more pairs
-there
-are. Here the attentions are not causal, which lets nothing be read off: where a key comes again, its value does not
-stand behind it. Keys and values are tokens of their own, so one layer has to bind neighbours and another to look up;
-positions are learned, as published.
+learning rates. Published: attention solves it, and what does not look every token up falls behind, the more so the more
+pairs there are. Here the attentions are not causal, which lets nothing be read off: where a key comes again, its value
+does not stand behind it. Keys and values are tokens of their own, so one layer has to bind neighbours and another to
+look up; positions are learned, as published.
 
     python tests/trials/mqar_trials.py [STEPS] [ATTENTION …]
 """

@@ -1,13 +1,19 @@
 """That an attention can be saved, copied, compiled and exported without becoming another."""
 
+import contextlib
 import copy
+import importlib.util
 import io
 import warnings
+from typing import Any
+from unittest import SkipTest
 
 import torch
 
-from xbench.conformance.check import Candidate, check, first_line, require, require_close
+from xbench.conformance.check import Candidate, check, first_line, require, require_close, require_finite
 from xbench.models.alone import Alone
+
+ON_CPU = "CPUExecutionProvider"
 
 
 @check("state dict")
@@ -72,3 +78,38 @@ def export(candidate: Candidate) -> None:
     except Exception as error:
         require(False, f"cannot be exported: {first_line(error)}")
     require_close(program.module()(x), expected, "exported")
+
+
+@check("ONNX")
+def onnx(candidate: Candidate) -> None:
+    """What torch exports for ONNX Runtime, optimized as it comes, gives the same on several inputs.
+
+    There are as many sequences as heads, which a rewrite of the exporter has taken for one another.
+    """
+    runtime = _onnx_runtime()
+    attention = candidate.build().requires_grad_(False)
+    batch = candidate.widths["num_heads"]
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            example = (candidate.tokens(batch=batch),)
+            program = torch.onnx.export(Alone(attention, candidate.grid), example, dynamo=True, verbose=False)
+            assert program is not None
+            session = runtime.InferenceSession(program.model_proto.SerializeToString(), providers=[ON_CPU])
+    except Exception as error:
+        require(False, f"cannot be exported: {first_line(error)}")
+    (name,) = (one.name for one in session.get_inputs())
+    for seed in (1, 2, 3):
+        x = candidate.tokens(batch=batch, seed=seed)
+        found = torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+        require_finite(found, "exported")
+        require_close(found, attention(x, candidate.grid), "exported")
+
+
+def _onnx_runtime() -> Any:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise SkipTest(f"{package} is not installed (pip install 'xbench[onnx]')")
+    import onnxruntime
+
+    return onnxruntime
