@@ -1,7 +1,25 @@
 """Sentences, from records made by hand whose meaning is known."""
 
+import re
+from itertools import combinations
+
 import pytest
-from made_records import CONTROL, DETAIL, LINEAR, QUADRATIC, WARM, MadeArm, exact, failed, launches, make, place, timed
+from made_records import (
+    CONTROL,
+    DETAIL,
+    LINEAR,
+    QUADRATIC,
+    WARM,
+    MadeArm,
+    exact,
+    failed,
+    launches,
+    make,
+    place,
+    probed,
+    timed,
+    trained,
+)
 
 from xbench.analysis.results import Results
 from xbench.report.text.answers import answers, caveats
@@ -213,3 +231,29 @@ def test_a_large_study_is_said_in_a_few_sentences_with_counts_and_extremes():
     assert "At 1024 px, against mhsa: " in " ".join(found)
     assert "overtake it (" in " ".join(found)
     assert len(caveats(results)) <= 8
+
+
+ASKED = ("params", "macs", "predicted_memory", "peak_memory", "latency", "throughput", "top1", "recall")
+ENDS = [{4: 99.0, 8: 95.0}, {4: 98.0, 8: 91.0}]
+# No subject or no predicate, an empty list, a wrong plural.
+MALFORMED = re.compile(r"[,:;] *\.|\s[.,;]|\(\)|  |, ,|; ;|^[^\w†]|\b1 (epochs|arms|launches|seeds)\b|of (and|,)")
+
+
+def test_every_subset_of_metrics_and_arms_is_said_in_whole_sentences():
+    where, other = place(256), MadeArm("separable", 1.0, 5e-6, attn="separable")
+    found = {}
+    for arm in (QUADRATIC, LINEAR, CONTROL, other):
+        learnt = [] if arm.control else trained(arm, where, [90.0, 91.0], epochs=1) + probed(arm, where, ENDS)
+        for record in exact(arm, where) + timed(arm, where) + learnt:
+            found.setdefault((arm.label, record.metric), []).append(record)
+    malformed, said = set(), 0
+    for number in (1, 2, 3, len(ASKED)):
+        for metrics in combinations(ASKED, number):
+            for arms in (("mhsa",), ("xfa", "separable"), ("mhsa", "xfa", "mhsa again"), ("mhsa", "xfa", "separable")):
+                records = [record for arm in arms for metric in metrics for record in found.get((arm, metric), [])]
+                results = Results(records, against=arms[0])
+                sentences = answers(results) + caveats(results)
+                said += len(sentences)
+                malformed |= {one for one in sentences if MALFORMED.search(one) or not one.endswith(".")}
+    assert said > 500
+    assert not malformed

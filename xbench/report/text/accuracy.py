@@ -59,7 +59,8 @@ def say_difference(difference: Difference) -> str:
 
 def _trained_on(results: Results, place: Conditions) -> str:
     job = _details(results, place, lambda record: record.detail["job"])[0][2]
-    return f"trained on {job['data']} for {job['recipe']['epochs']} epochs"
+    epochs = job["recipe"]["epochs"]
+    return f"trained on {job['data']} for {epochs} epoch{'s' if epochs > 1 else ''}"
 
 
 def data_caveats(results: Results) -> list[str]:
