@@ -20,7 +20,7 @@ OF_TIME = ("latency", "throughput", "device_time")
 def ability_sentences(results: Results) -> list[str]:
     """How many pairs who recalls, under each set of conditions; then what a step along the front costs."""
     sentences = [sentence for task, place in probed(results) for sentence in _of(results, task, place)]
-    return [*sentences, *(said for front in fronts(results) if (said := _along(results, front)))]
+    return [*sentences, *(_along(results, front) for front in fronts(results) if front.metric != "params")]
 
 
 def _of(results: Results, task: str, place: Conditions) -> list[str]:
@@ -62,18 +62,21 @@ def _along(results: Results, front: Front) -> str:
     dominated = sum(point.dominated_by is not None for point in front.points)
     others = f"; {dominated} of {len(front.points)} arms are shown to be worse on both" if dominated else ""
     if len(best) == 1:
-        return f"{where} {best[0].arm} has the best ({_at(front, best[0])}){others}."
-    steps = [_at(front, best[0], named=True)]
+        return f"{where} {_name(best[0])} has the best ({_at(front, best[0])}){others}."
+    steps = [f"{_name(best[0])} ({_at(front, best[0])})"]
     for last, point in pairwise(best):
         gain = point.worth.value - last.worth.value
         times = show_number(point.cost.value / last.cost.value, 2)
-        steps.append(f"{point.arm} {gain:+.1f} points for {times} times as much")
+        steps.append(f"{_name(point)} {gain:+.1f} points for {times} times as much")
     return f"{where} the front is {', then '.join(steps)}{others}."
 
 
-def _at(front: Front, point: Point, *, named: bool = False) -> str:
-    text = f"{point.worth.value:.1f} % at {show_cost(front.metric, point.cost.value)}"
-    return f"{point.arm} ({text})" if named else text
+def _name(point: Point) -> str:
+    return point.arm if point.finished else f"{point.arm} (still rising)"
+
+
+def _at(front: Front, point: Point) -> str:
+    return f"{point.worth.value:.1f} % at {show_cost(front.metric, point.cost.value)}"
 
 
 def name_cost(metric: str) -> str:
