@@ -99,7 +99,7 @@ def test_settings_are_read():
     [
         ("recall", {"pairs": (16,)}, "16 tokens cannot hold 16 pairs and a question"),
         ("two_hop", {"pairs": (4, 5)}, "even numbers of pairs"),
-        ("recall", {"tokens": None, "img_size": (64, 60)}, "tiles of 16 pixels"),
+        ("recall", {"tokens": None, "img_size": (64, 60)}, "cells of 16 pixels"),
     ],
 )
 def test_grids_that_cannot_be_are_refused(task, changes, message):

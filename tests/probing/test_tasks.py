@@ -133,11 +133,17 @@ def test_a_picture_holds_its_grid():
     grids = TASKS["two_hop"].draw(3, 4, 24, generator("two_hop", "val", 0))
     pictures = model.draw(grids.keys, grids.values)
     assert pictures.shape == (3, 3, 64, 96)
-    tiles = F.avg_pool2d(pictures, 4).unfold(2, 4, 4).unfold(3, 4, 4).flatten(4).flatten(2, 3)  # [B, 3, N, 16]
-    torch.testing.assert_close(tiles[:, 0], grids.keys[:, :, 0])
+    squares = F.avg_pool2d(pictures, 4).unfold(2, 4, 4).unfold(3, 4, 4).flatten(2, 3)  # [B, 3, N, 4, 4]
+    assert not squares[..., 2:].any()
+    assert not squares[..., 2:, :].any()
+    colours = F.normalize(grids.keys[..., :3], dim=-1) * 3**0.5
     links, asks = grids.values == LINKS, grids.values == ASKS
-    torch.testing.assert_close(tiles[:, 1][links], grids.keys[:, :, 1][links])
-    told = tiles[:, 1][~links & ~asks]
-    assert (told @ model.signs[:VALUES].T).argmax(-1).equal(grids.values[~links & ~asks])
-    assert tiles[:, 2].unique().tolist() == [-1, 0, 1]
+    for square in (squares[..., 0, 0], squares[..., 0, 1]):
+        torch.testing.assert_close(square.mT, colours[:, :, 0])
+    for square in (squares[..., 1, 0], squares[..., 1, 1]):
+        torch.testing.assert_close(square.mT[links], colours[:, :, 1][links])
+        assert (square.mT[asks] == torch.tensor([0.0, 0, 1])).all()
+    signs = torch.cat([squares[:, :2, :, 1, 0], squares[:, :2, :, 1, 1]], dim=1).mT > 0  # [B, N, 4]
+    told = ~links & ~asks
+    assert (signs * torch.tensor([1, 2, 4, 8])).sum(-1)[told].equal(grids.values[told])
     assert model(grids.keys, grids.values).shape == (3, 24, VALUES)

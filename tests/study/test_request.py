@@ -127,7 +127,7 @@ LAYER = {"level": ["layer"], "res": [], "metrics": ["recall"]}
         ({"level": ["layer"]}, "tokens, neither a resolution nor patches"),
         ({"level": ["op", "layer"], "res": [], "metrics": ["top1"]}, "at level model only"),
         ({"level": ["block"], "metrics": ["recall"]}, "at level layer and model only"),
-        ({"metrics": ["recall"], "res": ["100"]}, "tiles of 16 pixels"),
+        ({"metrics": ["recall"], "res": ["100"]}, "cells of 16 pixels"),
         ({**LAYER, "pairs": ["64"]}, "64 tokens cannot hold 64 pairs"),
         ({**LAYER, "pairs": ["0"]}, "pairs must be from 1"),
         ({**LAYER, "metrics": ["two_hop"], "pairs": ["3"]}, "even numbers of pairs"),

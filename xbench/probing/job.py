@@ -7,7 +7,7 @@ from xbench.errors import UserError
 from xbench.parsing.axes import grid_of
 from xbench.probing.recipe import ProbeRecipe
 
-TILE = 16  # pixels a side of the tile that stands for a token in a picture
+CELL = 16  # pixels a side of the square in which a picture has a token's tile
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class ProbeJob:
 
     At ``level`` "layer" the transformer layers of stage 3 take grids of ``tokens``. At "model" grids are drawn as
     pictures of ``img_size``, (height, width) in pixels, a tile for each token, and the skeleton is read out at every
-    tile.
+    tile, behind the XF block of stage 3.
     """
 
     task: str
@@ -36,7 +36,7 @@ class ProbeJob:
     def grid(self) -> tuple[int, int]:
         """Rows and columns of tokens."""
         if self.img_size:
-            return self.img_size[0] // TILE, self.img_size[1] // TILE
+            return self.img_size[0] // CELL, self.img_size[1] // CELL
         return grid_of(self.tokens or 1)
 
     @property
@@ -69,8 +69,8 @@ def check_grids(task: str, job: ProbeJob) -> None:
     Raises:
         UserError: pairs that fill the grid, or that the task cannot divide; a side that is no multiple of the tile's.
     """
-    if job.img_size and any(side % TILE for side in job.img_size):
-        raise UserError(f"{task} is drawn in tiles of {TILE} pixels: both sides of a picture are multiples of that.")
+    if job.img_size and any(side % CELL for side in job.img_size):
+        raise UserError(f"{task} is drawn in cells of {CELL} pixels: both sides of a picture are multiples of that.")
     rows, cols = job.grid
     for pairs in job.pairs:
         if not 0 < pairs < rows * cols:
