@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xbench.analysis.results import Results
+from xbench.metrics.definitions import METRICS
 from xbench.study.study import CLAIM_LAUNCHES
+
+SEEDS = 3  # trainings of an arm from which its interval is worth something
 
 
 @dataclass(frozen=True)
@@ -16,10 +19,11 @@ class Flag:
 
 
 def flags(results: Results) -> list[Flag]:
-    """Of the control, the launches, the cells without figures, the counts, the checks of attentions, and the code."""
+    """Of the control, the launches, the seeds, the cells without figures, the counts, the checks of attentions, and the code."""
     return [
         *_control(results),
         *_launches(results),
+        *_seeds(results),
         _failures(results),
         *_counts(results),
         *_unverified(results),
@@ -44,10 +48,22 @@ def _control(results: Results) -> list[Flag]:
 def _launches(results: Results) -> list[Flag]:
     counts = [count for place in results.conditions for count in results.launches(place).values()]
     if not counts:
-        return [Flag("good", "exact figures only")]
+        return [] if _seeds(results) else [Flag("good", "exact figures only")]
     least, most = min(counts), max(counts)
     text = f"{least} launches" if least == most else f"{least} to {most} launches"
     return [Flag("good", text) if least >= CLAIM_LAUNCHES else Flag("look", f"{text}: a look, not a claim")]
+
+
+def _seeds(results: Results) -> list[Flag]:
+    """Trainings behind what was learnt: the fewest and the most of an arm."""
+    trained = [name for name in results.metrics if METRICS[name].how == "trained"]
+    places = [(place, arm, name) for name in trained for place in results.conditions for arm in results.arms]
+    counts = [number for place, arm, name in places if (number := len(results.seeds(place, arm, name)))]
+    if not counts:
+        return []
+    least, most = min(counts), max(counts)
+    text = f"{least} {'seed' if least == 1 else 'seeds'}" if least == most else f"{least} to {most} seeds"
+    return [Flag("good", text) if least >= SEEDS else Flag("look", f"{text}: a look, not a claim")]
 
 
 def _failures(results: Results) -> Flag:
