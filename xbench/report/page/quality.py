@@ -19,7 +19,7 @@ class Flag:
 
 
 def flags(results: Results) -> list[Flag]:
-    """Of the control, the launches, the seeds, the cells without figures, the counts, the checks of attentions, and the code."""
+    """Of control, launches, seeds, cells without figures, counts, checks of attentions, and code."""
     return [
         *_control(results),
         *_launches(results),
