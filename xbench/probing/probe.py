@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count
 from typing import Any
 
@@ -127,16 +127,14 @@ class _Run:
             self.model.load_state_dict(before)
 
     def advance(self, steps: int, *, falling: bool = False) -> bool:
-        """Makes steps, the numbers of pairs in turn; False where the loss has come to be no number."""
-        job, recipe = self.job, self.job.recipe
+        """Makes steps; False where the loss has come to be no number."""
+        recipe = self.job.recipe
         loss = torch.zeros(())
         for number in range(steps):
             share = 1 - number / steps if falling else min(1.0, (self.steps + 1) / max(1, recipe.trial // 5))
             for group in self._optimizer.param_groups:
                 group["lr"] = self.rate * share
-            pairs = job.pairs[self.steps % len(job.pairs)]
-            rows, cols = job.grid
-            grids = TASKS[job.task].draw(recipe.batch, pairs, rows * cols, self._luck).to(job.device)
+            grids = self._batch()
             loss = _loss(self.model(grids.keys, grids.values), grids.answers)
             self._optimizer.zero_grad()
             loss.backward()
@@ -147,6 +145,23 @@ class _Run:
             self._looks.at(loss.detach())
         self.finite = bool(loss.isfinite())
         return self.finite
+
+    def _batch(self) -> Grids:
+        """Grids with each of the numbers of pairs, equally many but for what does not divide, which goes by turns.
+
+        All are in every batch, because batch norms must not learn another average in each.
+        """
+        job = self.job
+        rows, cols = job.grid
+        number, rest = divmod(job.recipe.batch, len(job.pairs))
+        parts = [
+            TASKS[job.task].draw(grids, pairs, rows * cols, self._luck)
+            for i, pairs in enumerate(job.pairs)
+            if (grids := number + ((i - self.steps) % len(job.pairs) < rest))
+        ]
+        return Grids(*(torch.cat([getattr(one, field.name) for one in parts]) for field in fields(Grids))).to(
+            job.device
+        )
 
     def look(self, validation: Sequence[Grids]) -> Score:
         """The score in validation, kept in the history."""

@@ -24,7 +24,7 @@ class ProbeRecipe:
     """Training that goes on until validation no longer rises.
 
     Attributes:
-        batch: grids per step; their number of pairs changes from step to step.
+        batch: grids per step, with each of the numbers of pairs among them.
         rates: learning rates that are tried, each for ``trial`` steps; the one with the lowest loss in validation goes
             on. Some mechanisms learn in a narrow range only (Okpekpe and Orvieto, arXiv 2508.19029).
         trial: steps of a trial; the learning rate rises in the first fifth of them.

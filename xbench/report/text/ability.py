@@ -131,6 +131,6 @@ def ability_contract(results: Results) -> list[str]:
         "validation goes on until validation has not risen for so many steps (patience), or to the most that are made "
         "(steps), and then the rate falls to 0 over a share of the steps made (settle).",
         "For a seed, all arms start from the same weights outside the attention and see the same grids in the same "
-        "order, with each number of pairs in turn. Every grid draws keys and values anew; training, validation and "
+        "order, every number of pairs in each batch. Every grid draws keys and values anew; training, validation and "
         "test have none in common.",
     ]
