@@ -18,9 +18,15 @@ OF_TIME = ("latency", "throughput", "device_time")
 
 
 def ability_sentences(results: Results) -> list[str]:
-    """How many pairs who recalls, under each set of conditions; then what a step along the front costs."""
-    sentences = [sentence for task, place in probed(results) for sentence in _of(results, task, place)]
-    return [*sentences, *(_along(results, front) for front in fronts(results) if front.metric != "params")]
+    """How many pairs who recalls; what a step along the front costs, in time where that was measured; who knows no
+    more than how often values occur; and of whom nothing can be said yet.
+    """
+    leads: dict[tuple[str, Conditions], Front] = {}
+    for front in fronts(results):
+        leads.setdefault((front.task, front.trained), front)
+    said = [_of(results, task, place) for task, place in probed(results)]
+    along = [_along(results, front) for front in leads.values() if front.metric != "params"]
+    return [*(own[0] for own in said if own), *along, *(rest for own in said for rest in own[1:])]
 
 
 def _of(results: Results, task: str, place: Conditions) -> list[str]:
