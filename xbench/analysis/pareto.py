@@ -15,6 +15,7 @@ from xbench.statistics.verdicts import EFFECT
 from xbench.study.conditions import Conditions
 
 POINTS = 1.0  # the smallest difference of a percentage that matters
+ALIKE = 0.01  # relative difference of costs under which they are the same
 COSTS = ("macs", "params")  # beside speed and memory
 
 
@@ -45,10 +46,12 @@ class Front:
 
     @property
     def best(self) -> list[Point]:
-        """Those that none dominates and that reach more than every cheaper one of them."""
+        """Those that none dominates and that reach at least a point more than every cheaper one of them."""
         steps: list[Point] = []
         for point in self.points:
-            if point.dominated_by is None and (not steps or point.worth.value > steps[-1].worth.value):
+            if point.dominated_by is None and (not steps or point.worth.value >= steps[-1].worth.value + POINTS):
+                if steps and point.cost.value < (1 + ALIKE) * steps[-1].cost.value:
+                    steps.pop()  # for the same cost
                 steps.append(point)
         return steps
 

@@ -139,30 +139,32 @@ def pareto(results: Results) -> Figure | None:
 
 def _draw(results: Results, axes: Axes, front: Front) -> None:
     best = {point.arm for point in front.best}
+    scale, prefix = _scale(front)
     for point in front.points:
+        cost = point.cost.times(1 / scale)
         look: dict[str, Any] = {"fmt": "o", "markersize": 4, "color": "#BBBBBB", "zorder": 1}
         if point.arm in best:
             look |= {"markersize": 6, "color": FRONT, "zorder": 3}
         elif point.dominated_by is None:
             look |= {"color": DARK, "zorder": 2, "markerfacecolor": "white"}
-        look |= {"xerr": error([point.cost]), "yerr": error([point.worth]), "elinewidth": 0.9}
-        axes.errorbar(point.cost.value, point.worth.value, **look)
+        look |= {"xerr": error([cost]), "yerr": error([point.worth]), "elinewidth": 0.9}
+        axes.errorbar(cost.value, point.worth.value, **look)
         named = point.arm in best or len(front.points) <= 12
         if named:
             colour = FRONT if point.arm in best else DARK
             axes.annotate(
                 plain(point.arm),
-                (point.cost.value, point.worth.value),
+                (cost.value, point.worth.value),
                 xytext=(5, -9),
                 textcoords="offset points",
                 fontsize=8,
                 color=colour,
             )
     joined: dict[str, Any] = {"color": FRONT, "linewidth": 1, "alpha": 0.6, "zorder": 1}
-    axes.plot([point.cost.value for point in front.best], [point.worth.value for point in front.best], **joined)
-    costs = [point.cost.value for point in front.points]
+    axes.plot([point.cost.value / scale for point in front.best], [point.worth.value for point in front.best], **joined)
+    costs = [point.cost.value / scale for point in front.points]
     set_log(axes, "x", (min(costs), max(costs) if max(costs) > min(costs) else 2 * min(costs)))
-    unit = {"time": "ms", "memory": "MiB"}.get(name_cost(front.metric), "")
+    unit = {"time": "ms", "memory": "MiB"}.get(name_cost(front.metric), prefix)
     axes.set_xlabel(f"{name_cost(front.metric)}{f' [{unit}]' if unit else ''}, {front.place.show_extent()}")
     axes.set_ylabel(f"{METRICS[front.task].label} [%]")
     axes.grid(color="#EEEEEE", linewidth=0.6)
@@ -170,3 +172,11 @@ def _draw(results: Results, axes: Axes, front: Front) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     title = f"{METRICS[front.task].label.capitalize()} against {name_cost(front.metric)}"
     axes.set_title(title, loc="left", fontsize=9, color=DARK)
+
+
+def _scale(front: Front) -> tuple[float, str]:
+    """What a count is divided by, and the prefix that stands for it."""
+    most = max(point.cost.value for point in front.points)
+    if front.metric != "macs" or most < 1e6:
+        return 1.0, ""
+    return (1e9, "G") if most >= 1e9 else (1e6, "M")

@@ -50,8 +50,9 @@ A figure grows as N to this power, 95 % interval in brackets: among the largest 
 factor of 16 of N, else between the two largest; "bends" where no single power describes them. The stated power is that
 of the attention alone for large N; all else in a model is linear."""
 PARETO = """\
-Named and joined: arms that no other is shown to beat, and that reach more than every cheaper one. White: left open by
-the intervals, or still rising. Grey: another arm is shown to be better on one side and not worse on the other."""
+Named and joined: arms that no other is shown to beat, and that reach at least a point more than every cheaper one.
+White: left open by the intervals, or still rising. Grey: another arm is shown to be better on one side and not worse on
+the other."""
 OVERTAKING = """\
 Between the two measured sizes in the last column: at each, one of the two arms is shown to be the faster."""
 
