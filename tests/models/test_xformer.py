@@ -29,6 +29,7 @@ class PlainOrderXFA(CrossFeatureAttention):
     def forward(self, x, grid):
         batch, tokens, _ = x.shape
         q, context, feature = self.scores(x, grid)
+        context = context.unflatten(1, (self.num_heads, self.rank))
         v = self.value(x).view(batch, tokens, self.num_heads, self.head_dim).transpose(1, 2)
         mixed = q.transpose(1, 2) @ feature.mT @ (context @ v)  # [B, H, N, D]; the context is scaled already
         return self.proj(mixed.transpose(1, 2).flatten(2))

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from made_records import CONTROL, LINEAR, QUADRATIC, MadeArm, exact, failed, place, timed, trained
+from made_records import CONTROL, LINEAR, QUADRATIC, MadeArm, exact, failed, place, probed, timed, trained
 from matplotlib.patches import Rectangle
 
 from xbench.analysis.results import Results
@@ -39,6 +39,7 @@ def bars(axes):
 
 def test_every_plot_that_can_be_asked_for_is_drawn_or_not_there(tmp_path):
     learnt = [r for arm in (QUADRATIC, LINEAR) for r in trained(arm, place(256), [90.0, 92.0])]
+    learnt += [r for arm in (QUADRATIC, LINEAR) for r in probed(arm, place(256), [{4: 90.0, 8: 50.0}])]
     inference = Results(measure((QUADRATIC, LINEAR), [place(res) for res in (256, 512, 1024)]) + learnt)
     training = Results(measure((QUADRATIC, LINEAR), [place(256, direction="training")]))
     assert set(DRAWN) == set(PLOTS)

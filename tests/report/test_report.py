@@ -121,7 +121,7 @@ def test_a_plan_is_one_table_and_one_line(capsys):
 
 def test_a_plan_tells_how_long_training_takes(capsys):
     study = make_study(StudyRequest(["mhsa", "xfa"], [64], metrics=["top1"], threads=[2]))
-    expected = [Expected(case, 2**30, MACS, 0.5, trainings=3, training_seconds=60) for case in study.cases()]
+    expected = [Expected(case, 2**30, MACS, 0.5, trainings=3, training_seconds=180) for case in study.cases()]
     show_forecast(study, expected, Console(width=100))
     assert "about 3 min 00 s to train 6 models" in capsys.readouterr().out
 
