@@ -104,4 +104,4 @@ def test_settings_are_read():
 )
 def test_grids_that_cannot_be_are_refused(task, changes, message):
     with pytest.raises(UserError, match=message):
-        check_grids(task, replace(JOB, **changes))
+        check_grids(replace(JOB, task=task, **changes))

@@ -8,11 +8,10 @@ from typing import Any
 
 from xbench.analysis.results import Results
 from xbench.metrics.definitions import PROBES
+from xbench.probing.recipe import HELD
 from xbench.statistics.estimates import Estimate
 from xbench.statistics.proportions import percent_over_seeds
 from xbench.study.conditions import Conditions
-
-HELD = 90.0  # % of right answers from which a number of pairs counts as mastered
 
 
 @dataclass(frozen=True)
@@ -75,21 +74,17 @@ def _most(by_pairs: dict[int, Estimate], end: str) -> int:
 
 def probed(results: Results) -> list[tuple[str, Conditions]]:
     """The tasks, and the conditions under which models were trained on them."""
-
-    def find() -> list[tuple[str, Conditions]]:
-        return [
-            (task, place)
-            for task in PROBES
-            for place in results.conditions
-            if any(results.measured(place, arm, task) for arm in results.arms)
-        ]
-
-    return results.once(("probed",), find)
+    return [(task, place) for task in PROBES for place in results.trained_places(task)]
 
 
 def ability(results: Results, place: Conditions, arm: str, task: str) -> Ability | None:
     """What the arm's models can do there; None where none was trained to its end."""
     return results.once(("ability", place, arm, task), lambda: _ability(results, place, arm, task))
+
+
+def abilities(results: Results, place: Conditions, task: str) -> dict[str, Ability]:
+    """By arm, what those can do there that were trained to their end."""
+    return {arm: own for arm in results.arms if (own := ability(results, place, arm, task))}
 
 
 def _ability(results: Results, place: Conditions, arm: str, task: str) -> Ability | None:

@@ -11,10 +11,9 @@ from xbench.analysis.ability import ability, probed
 from xbench.analysis.results import Results
 from xbench.metrics.definitions import METRICS
 from xbench.statistics.estimates import Estimate
-from xbench.statistics.verdicts import EFFECT
+from xbench.statistics.verdicts import EFFECT, POINTS
 from xbench.study.conditions import Conditions
 
-POINTS = 1.0  # the smallest difference of a percentage that matters
 ALIKE = 0.01  # relative difference of costs under which they are the same
 COSTS = ("macs", "params")  # beside speed and memory
 
@@ -26,7 +25,7 @@ class Point:
     arm: str
     worth: Estimate
     cost: Estimate
-    finished: bool
+    decided: bool
     dominated_by: str | None = None
 
 
@@ -63,15 +62,19 @@ def fronts(results: Results) -> list[Front]:
 
 def _fronts(results: Results) -> list[Front]:
     found = []
-    top1 = [("top1", place) for place in results.conditions if any(results.seeds(place, arm) for arm in results.arms)]
-    for task, trained in [*probed(results), *top1]:
-        near = [place for place in results.conditions if place.but_extent == trained.but_extent]
-        for place in [max(near, key=lambda one: one.extent)] if task != "top1" else [trained]:
-            for metric in (results.speed_metric_at(place), results.memory_metric_at(place), *COSTS):
-                front = _front(results, task, trained, metric, place) if metric else None
-                if front and len(front.points) > 1:
-                    found.append(front)
+    top1 = [("top1", place, place) for place in results.trained_places()]
+    for task, trained, place in [*((task, at, _largest(results, at)) for task, at in probed(results)), *top1]:
+        for metric in (results.speed_metric_at(place), results.memory_metric_at(place), *COSTS):
+            front = _front(results, task, trained, metric, place) if metric else None
+            if front and len(front.points) > 1:
+                found.append(front)
     return found
+
+
+def _largest(results: Results, trained: Conditions) -> Conditions:
+    """Where costs were taken at the largest extent, all else being equal."""
+    near = [place for place in results.conditions if place.but_extent == trained.but_extent]
+    return max(near, key=lambda place: place.extent)
 
 
 def _front(results: Results, task: str, trained: Conditions, metric: str, place: Conditions) -> Front | None:
@@ -82,14 +85,14 @@ def _front(results: Results, task: str, trained: Conditions, metric: str, place:
         worth, cost = results.cell(trained, arm, task), results.cell(place, arm, metric)
         if worth and worth.figure and cost and cost.figure:
             reached = ability(results, trained, arm, task) if task != "top1" else None
-            finished = reached is None or reached.decided
-            points.append(Point(arm, worth.figure, as_cost(metric, place, cost.figure), finished))
+            decided = reached is None or reached.decided
+            points.append(Point(arm, worth.figure, as_cost(metric, cost.figure), decided))
     points.sort(key=lambda point: point.cost.value)
     front = Front(task, trained, metric, place, tuple(points))
     return Front(task, trained, metric, place, tuple(_judged(results, front, point) for point in points))
 
 
-def as_cost(metric: str, place: Conditions, figure: Estimate) -> Estimate:
+def as_cost(metric: str, figure: Estimate) -> Estimate:
     """The figure where less is better, else the milliseconds of one image or sequence."""
     return figure if METRICS[metric].better == "lower" else figure.inverse.times(1000.0)
 
@@ -102,7 +105,7 @@ def _judged(results: Results, front: Front, point: Point) -> Point:
 
 def _dominates(results: Results, front: Front, one: Point, other: Point) -> bool:
     """Whether ``one`` is shown better on one side and not worse on the other."""
-    if not other.finished:
+    if not other.decided:
         return False
     points = results.difference(front.trained, one.arm, other.arm, front.task)
     times = results.ratio(front.place, one.arm, front.metric, other.arm)

@@ -164,6 +164,13 @@ class Results:
         shown = failed or newest[-1]
         return Cell(metric, figure, shown.status, shown.reason, newest[-1].detail)
 
+    def trained_places(self, metric: str = "top1") -> list[Conditions]:
+        """The conditions under which any arm has a figure of a trained metric."""
+        return self.once(
+            ("trained", metric),
+            lambda: [at for at in self.conditions if any(self.measured(at, arm, metric) for arm in self.arms)],
+        )
+
     def seeds(self, conditions: Conditions, arm: str, metric: str = "top1") -> dict[int, Record]:
         """By seed, the newest record of a trained model."""
         return {record.launch: record for record in self.measured(conditions, arm, metric)}

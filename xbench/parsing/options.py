@@ -63,6 +63,28 @@ def read_options(
     return options
 
 
+def split_setting(setting: str) -> tuple[str, str]:
+    """Name and value of a recipe's setting, "name=value".
+
+    Raises:
+        UserError: it is not of that form.
+    """
+    name, equals, text = setting.partition("=")
+    if not equals:
+        raise UserError(f"a setting of the recipe is written name=value, not '{setting}'.")
+    return name, text
+
+
+def check_limits(name: str, value: float, low: float, high: float) -> None:
+    """Refuses a number of a recipe that is not from ``low`` to ``high``.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not low <= value <= high:
+        raise UserError(f"{name} of the recipe must lie between {low:g} and {high:g}, not {value}.")
+
+
 def split_outside(text: str, separator: str) -> Iterator[str]:
     """The parts of the text between separators that stand outside brackets and quotes."""
     began, depth, quote = 0, 0, ""

@@ -63,17 +63,19 @@ class ProbeJob:
         return cls(**{**values, **changed, "recipe": ProbeRecipe.from_dict(values["recipe"])})
 
 
-def check_grids(task: str, job: ProbeJob) -> None:
+def check_grids(job: ProbeJob) -> None:
     """Refuses grids that cannot be.
 
     Raises:
         UserError: pairs that fill the grid, or that the task cannot divide; a side that is no multiple of the tile's.
     """
     if job.img_size and any(side % CELL for side in job.img_size):
-        raise UserError(f"{task} is drawn in cells of {CELL} pixels: both sides of a picture are multiples of that.")
+        raise UserError(
+            f"{job.task} is drawn in cells of {CELL} pixels: both sides of a picture are multiples of that."
+        )
     rows, cols = job.grid
     for pairs in job.pairs:
         if not 0 < pairs < rows * cols:
             raise UserError(f"{rows * cols} tokens cannot hold {pairs} pairs and a question.")
-        if task == "two_hop" and pairs % 2:
+        if job.task == "two_hop" and pairs % 2:
             raise UserError(f"two_hop takes even numbers of pairs, half of which are links, not {pairs}.")

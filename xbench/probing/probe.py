@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from xbench.probing.job import ProbeJob
 from xbench.probing.model import build_probe
+from xbench.probing.recipe import HELD
 from xbench.probing.tasks import TASKS, Grids, generator
 from xbench.training.job import digest, outside_attention
 
-HELD = 90.0  # % of right answers from which a number of pairs counts as mastered
 RISE = 0.5  # points by which validation has to rise to count as rising
 COMPLETE = 98.0  # % from which more steps are not worth waiting for
 LOOKS, TRIAL_LOOKS = 100, 25  # steps between two validations
@@ -63,9 +63,9 @@ def probe(job: ProbeJob, stepped: Told = lambda step: None) -> dict[str, Any]:
     for rate in recipe.rates:
         run = _Run(job, rate, looks)
         while run.steps < recipe.trial and run.advance(min(TRIAL_LOOKS, recipe.trial - run.steps)):
-            run.look(validation)
+            score = run.look(validation)
         if run.finite:
-            tried.append((run.score(validation), run))
+            tried.append((score, run))
     if not tried:
         raise FloatingPointError("the loss is not finite at any of the learning rates")
     best, run = min(tried, key=lambda found: found[0].loss)

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from xbench.errors import UserError, unknown_name
+from xbench.parsing.options import check_limits, split_setting
 
+HELD = 90.0  # % of right answers from which a number of pairs counts as mastered
 LIMITS = {
     "batch": (1, 65536),
     "trial": (1, 10**7),
@@ -48,8 +50,7 @@ class ProbeRecipe:
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
-            if not low <= getattr(self, name) <= high:
-                raise UserError(f"{name} of the recipe must lie between {low:g} and {high:g}.")
+            check_limits(name, getattr(self, name), low, high)
         if not 0 < len(self.rates) <= MOST_RATES or not all(0 < rate <= 10 for rate in self.rates):
             raise UserError(
                 f"rates of the recipe are up to {MOST_RATES} learning rates above 0 and at most 10: rates=0.001,0.004."
@@ -68,9 +69,7 @@ class ProbeRecipe:
         """
         changes: dict[str, Any] = {}
         for setting in settings:
-            name, equals, text = setting.partition("=")
-            if not equals:
-                raise UserError(f"a setting of the recipe is written name=value, not '{setting}'.")
+            name, text = split_setting(setting)
             if name not in {field.name for field in fields(self)}:
                 raise unknown_name("setting of the recipe", name, [field.name for field in fields(self)])
             kind = type(getattr(self, name))

@@ -6,6 +6,7 @@ from typing import Literal
 from xbench.statistics.estimates import Estimate
 
 EFFECT = 0.05  # the smallest relative difference that matters to a user
+POINTS = 1.0  # the smallest difference of a percentage that does
 
 
 Verdict = Literal["higher", "lower", "equal", "not shown"]

@@ -240,7 +240,7 @@ def _check_trained(request: StudyRequest, study: Study) -> None:
         raise UserError("a number of pairs is for recall and two_hop; ask for one: --level layer --metrics recall …")
     for case in study.cases() if probed else ():
         for metric in probed.intersection(study.metrics_of(case)):
-            check_grids(metric, study.job(case, metric, 0))  # type: ignore[arg-type]
+            check_grids(study.job(case, metric, 0))  # type: ignore[arg-type]
 
 
 def _check_extent(request: StudyRequest, study: Study) -> None:

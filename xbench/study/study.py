@@ -165,8 +165,6 @@ class Study:
         if name == "predicted_memory" and case.direction == "training" and case.dtype != "fp32":
             return False  # autocast does nothing on paper
         if metric.how == "trained":
-            if case.arm.control:
-                return False
             # Batch, threads, dtype and mode of inference are none of training's.
             first = (self.batch[0], self.dtype[0], self.threads[0])
             trained = (case.batch, case.dtype, case.threads) == first and self._is_trained(case.arm)

@@ -13,7 +13,7 @@ from typing import Any
 from xbench.data import Augmentation
 from xbench.errors import UserError, check_readable, unknown_name
 from xbench.parsing.axes import one_of
-from xbench.parsing.options import LARGEST
+from xbench.parsing.options import LARGEST, check_limits, split_setting
 
 DTYPES = ("fp32", "bf16", "fp16")
 SCHEDULES = ("cosine", "poly", "tanh")
@@ -77,9 +77,7 @@ class Recipe:
             ("drop_path_rate", 0, 0.99),
             ("ema", 0, 0.999999),
         ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UserError(f"{name} of the recipe must lie between {low:g} and {high:g}, not {value}.")
+            check_limits(name, getattr(self, name), low, high)
 
     def _check_augmentation(self) -> None:
         changed = self.augmentation
@@ -106,9 +104,7 @@ class Recipe:
         changes: dict[str, Any] = {}
         augmentation: dict[str, Any] = {}
         for setting in settings:
-            name, equals, text = setting.partition("=")
-            if not equals:
-                raise UserError(f"a setting of the recipe is written name=value, not '{setting}'.")
+            name, text = split_setting(setting)
             if name in own:
                 changes[name] = _value(name, text, getattr(self, name))
             elif name in augmenting:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from xbench.analysis.ability import Ability, ability, guess, guess_of_all, probed
+from xbench.analysis.ability import Ability, abilities, ability, guess, guess_of_all, probed
 from xbench.analysis.pareto import Front, fronts
 from xbench.analysis.results import Results
 from xbench.metrics.definitions import METRICS
@@ -29,11 +29,11 @@ def sorted_ability(results: Results) -> Figure | None:
     places = probed(results)
     if not places:
         return None
-    rows = max(len(_found(results, task, place)) for task, place in places)
+    rows = max(len(abilities(results, place, task)) for task, place in places)
     figure = Figure(figsize=(0.6 + 4.2 * len(places), 1.1 + ROW * rows), layout="constrained")
     drawn = figure.subplots(1, len(places), squeeze=False)[0]
     for axes, (task, place) in zip(drawn, places, strict=True):
-        found = _found(results, task, place)
+        found = abilities(results, place, task)
         ranked = sorted(found, key=lambda arm, found=found: found[arm].mean.value)  # type: ignore[misc]
         pairs = list(next(iter(found.values())).by_pairs)
         for k, number in enumerate(pairs):
@@ -69,10 +69,6 @@ def _label(results: Results, arm: str, own: Ability) -> str:
 
 def _where(place: Conditions) -> str:
     return plain(conditions_line(place, but=("batch", "dtype", "threads", "direction")))
-
-
-def _found(results: Results, task: str, place: Conditions) -> dict[str, Ability]:
-    return {arm: own for arm in results.arms if (own := ability(results, place, arm, task))}
 
 
 def learning(results: Results) -> Figure | None:

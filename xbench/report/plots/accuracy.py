@@ -18,7 +18,7 @@ from xbench.report.plots.panels import (
     style,
     swatch,
 )
-from xbench.report.text.accuracy import METRIC, trained_places
+from xbench.report.text.accuracy import METRIC
 from xbench.statistics.estimates import Estimate
 from xbench.wording.conditions import Conditions
 from xbench.wording.numbers import show_percent
@@ -28,7 +28,7 @@ FRONT = "#BBBBBB"
 
 def accuracy(results: Results) -> Figure | None:
     """Top-1 against the metric that speaks for speed, with the front of the best; bars where nothing was timed."""
-    places = trained_places(results)
+    places = results.trained_places()
     timed = [place for place in places if any(_speed(results, place, arm) for arm in results.arms)]
     if not timed:
         return metric_plot(results, METRIC, "top-1 accuracy [%]", show=show_percent) if places else None
@@ -84,7 +84,7 @@ def _front(axes: Axes, points: list[tuple[float, float]]) -> None:
 
 def learning(results: Results) -> Figure | None:
     """Validation top-1 after every epoch: the mean of the seeds, and each of them faintly."""
-    places = trained_places(results)
+    places = results.trained_places()
     if not places:
         return None
     figure, drawn = make_figure([Panel((place,), None) for place in places], PANEL, share="xy")

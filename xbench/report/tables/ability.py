@@ -1,6 +1,6 @@
 """What attentions can do on made-up tasks, as tables: right answers by number of pairs, and how soon."""
 
-from xbench.analysis.ability import Ability, ability, guess, probed
+from xbench.analysis.ability import Ability, abilities, guess, probed
 from xbench.analysis.results import Results
 from xbench.metrics.definitions import METRICS
 from xbench.report.tables.grids import Grid
@@ -19,7 +19,7 @@ def ability_grids(results: Results) -> list[Grid]:
 
 
 def _of(results: Results, task: str, place: Conditions) -> list[Grid]:
-    found = {arm: own for arm in results.arms if (own := ability(results, place, arm, task))}
+    found = abilities(results, place, task)
     pairs = list(next(iter(found.values())).by_pairs)
     rows = [(own.mean.value, _row(results, arm, own)) for arm, own in found.items()]
     for which, name in enumerate((BLIND, COMMONEST)):

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from xbench.analysis.ability import ability, guess_of_all, probed
+from xbench.analysis.ability import abilities, guess_of_all, probed
 from xbench.analysis.pareto import Front, Point, fronts
 from xbench.analysis.results import Results
 from xbench.metrics.definitions import METRICS
 from xbench.records.record import Record
-from xbench.report.text.phrases import NAMED, describe, listing
+from xbench.report.text.accuracy import unequal
+from xbench.report.text.phrases import describe, some
 from xbench.study.conditions import Conditions
 from xbench.wording.numbers import show_count, show_mib, show_number
 
@@ -30,14 +31,14 @@ def ability_sentences(results: Results) -> list[str]:
 
 
 def _of(results: Results, task: str, place: Conditions) -> list[str]:
-    found = {arm: own for arm in results.arms if (own := ability(results, place, arm, task))}
+    found = abilities(results, place, task)
     pairs = list(next(iter(found.values())).by_pairs)
     by_capacity: dict[int, list[str]] = {}
     for arm, own in sorted(found.items(), key=lambda item: -item[1].mean.value):
         if own.decided:
             by_capacity.setdefault(own.capacity.value, []).append(arm)
     parts = [
-        f"{_named(arms)} {'answer' if len(arms) > 1 else 'answers'} "
+        f"{some(arms)} {'answer' if len(arms) > 1 else 'answers'} "
         + (f"90 % or more with up to {capacity} pairs" if capacity else f"less than that with {pairs[0]} pairs already")
         for capacity, arms in sorted(by_capacity.items(), reverse=True)
     ]
@@ -47,17 +48,12 @@ def _of(results: Results, task: str, place: Conditions) -> list[str]:
     lost = [arm for arm, own in found.items() if own.decided and own.mean.value < common + WITHIN]
     if lost:
         verb = "are" if len(lost) > 1 else "is"
-        sentences.append(f"{start} {_named(lost)} {verb} no better than naming the commonest value ({common:.1f} %).")
+        sentences.append(f"{start} {some(lost)} {verb} no better than naming the commonest value ({common:.1f} %).")
     rising = [f"{arm} {own.mean.value:.1f} %" for arm, own in found.items() if not own.decided]
     if rising:
         verb = "were" if len(rising) > 1 else "was"
-        sentences.append(f"{start} {_named(rising)} {verb} still rising when training was stopped, so no verdict.")
+        sentences.append(f"{start} {some(rising)} {verb} still rising when training was stopped, so no verdict.")
     return sentences
-
-
-def _named(arms: list[str]) -> str:
-    """All of them, or of many the first few and how many more."""
-    return listing(arms if len(arms) <= NAMED + 1 else [*arms[:NAMED], f"{len(arms) - NAMED} more"])
 
 
 def _along(results: Results, front: Front) -> str:
@@ -78,7 +74,7 @@ def _along(results: Results, front: Front) -> str:
 
 
 def _name(point: Point) -> str:
-    return point.arm if point.finished else f"{point.arm} (still rising)"
+    return point.arm if point.decided else f"{point.arm} (still rising)"
 
 
 def _at(front: Front, point: Point) -> str:
@@ -96,11 +92,9 @@ def show_cost(metric: str, value: float) -> str:
     """With its unit."""
     if metric in OF_TIME:
         return f"{show_number(value, 3)} ms"
-    return (
-        f"{show_count(value)} {'MACs' if metric == 'macs' else 'parameters'}"
-        if metric in ("macs", "params")
-        else (f"{show_mib(value)} MiB")
-    )
+    if metric in ("macs", "params"):
+        return f"{show_count(value)} {'MACs' if metric == 'macs' else 'parameters'}"
+    return f"{show_mib(value)} MiB"
 
 
 def ability_fairness(results: Results) -> list[str]:
@@ -109,16 +103,7 @@ def ability_fairness(results: Results) -> list[str]:
         ("initial weights outside the attention", lambda record: record.detail["shared_weights"]),
         ("grids or recipe", lambda record: _alike(record.detail["job"])),
     ]
-    found = []
-    for task, place in probed(results):
-        for what, look in checks:
-            by_seed: dict[int, set[str]] = {}
-            for arm in results.arms:
-                for seed, record in results.seeds(place, arm, task).items():
-                    by_seed.setdefault(seed, set()).add(repr(look(record)))
-            if any(len(values) > 1 for values in by_seed.values()):
-                found.append(f"UNFAIR: At {describe(place, results)} the arms' {what} differ for the same seed.")
-    return found
+    return [one for task, place in probed(results) for one in unequal(results, place, results.arms, checks, task)]
 
 
 def _alike(job: dict[str, Any]) -> dict[str, Any]:

@@ -1,29 +1,24 @@
 """Accuracy in words: who reaches what, by how much more than the reference arm, and whether the comparison was fair."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from xbench.analysis.results import Results
 from xbench.records.record import Record
 from xbench.report.text.phrases import NAMED, describe, listing
 from xbench.statistics.estimates import Difference
+from xbench.statistics.verdicts import POINTS
 from xbench.study.conditions import Conditions
 from xbench.wording.numbers import show_count, show_percent, show_points
 
-POINTS = 1.0  # the smallest difference of accuracy that matters to a user
 TOLERANCE = 0.02  # of the number of trained parameters, within which arms are equally large
 METRIC = "top1"
 
 
 def accuracy_sentences(results: Results) -> list[str]:
     """What was reached under each set of conditions that has an accuracy, and how it differs from the reference arm."""
-    return [sentence for place in trained_places(results) for sentence in _of(results, place)]
-
-
-def trained_places(results: Results) -> list[Conditions]:
-    """The conditions under which any arm was trained."""
-    return [place for place in results.conditions if any(results.seeds(place, arm) for arm in results.arms)]
+    return [sentence for place in results.trained_places() for sentence in _of(results, place)]
 
 
 def _of(results: Results, place: Conditions) -> list[str]:
@@ -66,7 +61,7 @@ def _trained_on(results: Results, place: Conditions) -> str:
 def data_caveats(results: Results) -> list[str]:
     """What of the images the accuracies are not about: those that could not be read, or were seen in training."""
     found: dict[str, None] = {}
-    records = [data for place in trained_places(results) for _, _, data in _details(results, place, _data)]
+    records = [data for place in results.trained_places() for _, _, data in _details(results, place, _data)]
     for data in records:
         for split, facts in data.get("splits", {}).items():
             where = f"{split} images of {data['name']}"
@@ -95,7 +90,7 @@ def _first(facts: dict[str, Any], number: int) -> str:
 
 def fairness(results: Results) -> list[str]:
     """What of the contract does not hold by which only the attention differs. Nothing where all of it does."""
-    return [sentence for place in trained_places(results) for sentence in _unfair(results, place)]
+    return [sentence for place in results.trained_places() for sentence in _unfair(results, place)]
 
 
 def _unfair(results: Results, place: Conditions) -> list[str]:
@@ -120,13 +115,25 @@ def _unfair(results: Results, place: Conditions) -> list[str]:
         ("order and pixels of the training images", lambda record: record.detail["data_order"]),
         ("recipe or data", lambda record: _alike(record.detail)),
     ]
+    return [*found, *unequal(results, place, in_skeleton, checks)]
+
+
+def unequal(
+    results: Results,
+    place: Conditions,
+    arms: Sequence[str],
+    checks: Sequence[tuple[str, Callable[[Record], Any]]],
+    metric: str = METRIC,
+) -> list[str]:
+    """What of these is not the same for all of the arms that were trained there from one seed."""
+    found = []
     for what, look in checks:
         by_seed: dict[int, set[str]] = {}
-        for arm, seed, value in _details(results, place, look):
-            if arm in in_skeleton:
-                by_seed.setdefault(seed, set()).add(repr(value))
+        for arm in arms:
+            for seed, record in results.seeds(place, arm, metric).items():
+                by_seed.setdefault(seed, set()).add(repr(look(record)))
         if any(len(values) > 1 for values in by_seed.values()):
-            found.append(f"UNFAIR: {where} the arms' {what} differ for the same seed.")
+            found.append(f"UNFAIR: At {describe(place, results)} the arms' {what} differ for the same seed.")
     return found
 
 
@@ -141,7 +148,7 @@ def _details(results: Results, place: Conditions, look: Callable[[Record], Any])
 
 def contract(results: Results) -> list[str]:
     """What was the same for all arms, where any was trained: for the report."""
-    places = trained_places(results)
+    places = results.trained_places()
     if not places:
         return []
     detail = _details(results, places[0], lambda record: record.detail)[0][2]

@@ -11,7 +11,7 @@ from xbench.report.text.accuracy import accuracy_sentences, data_caveats, fairne
 from xbench.report.text.counting import lower_bounds, uncounted
 from xbench.report.text.findings import findings
 from xbench.report.text.pairs import has_begun, pair_sentences, show_failure, strength, summary, why_a_look, why_not
-from xbench.report.text.phrases import NAMED, capital, describe, is_brief, listing
+from xbench.report.text.phrases import NAMED, capital, describe, is_brief, listing, some
 from xbench.report.text.plain_script import plain_script, sleeping_threads
 from xbench.statistics.verdicts import EFFECT
 from xbench.study.conditions import Conditions
@@ -93,7 +93,7 @@ def _controls(results: Results) -> list[str]:
     void = [f"{describe(place, results)} ({show_interval(ratio)})" for place, ratio in failed]
     if void:
         found.append(
-            f"VOID at {_some(void)}: {name} further from 1 than {EFFECT:.0%}. Nothing is said of speed there, and "
+            f"VOID at {some(void)}: {name} further from 1 than {EFFECT:.0%}. Nothing is said of speed there, and "
             "crossovers, exponents and shares leave it out. Run again on a quieter machine."
         )
     return found
@@ -103,7 +103,7 @@ def _looks(results: Results) -> list[str]:
     looks = _grouped(results.conditions, lambda place: why_a_look(results, place))
     found = []
     for why, places in looks.items():
-        where = "This" if len(looks) == 1 else f"At {_some([describe(place, results) for place in places])} this"
+        where = "This" if len(looks) == 1 else f"At {some([describe(place, results) for place in places])} this"
         if why:
             found.append(f"{where} is a look, not a claim: {why}.")
     return found
@@ -118,7 +118,7 @@ def _unrest(results: Results) -> list[str]:
             unsettled = sum(not detail["warm_up"]["settled"] for detail in details)
             if unsettled > len(details) / 2:
                 found.append(f"{arm} at {describe(place, results)} ({unsettled} of {len(details)} launches)")
-    return [f"Not settled when measuring began: {_some(found)}."] if found else []
+    return [f"Not settled when measuring began: {some(found)}."] if found else []
 
 
 def _interference(results: Results) -> list[str]:
@@ -136,7 +136,7 @@ def _interference(results: Results) -> list[str]:
             if share > limit:
                 places.append(f"{share:.0%} at {describe(place, results)}")
         if places:
-            found.append(words.format(_some(places)))
+            found.append(words.format(some(places)))
     return found
 
 
@@ -156,7 +156,7 @@ def _notes(results: Results) -> list[str]:
         found.append(f"† {listing(arms)} failed checks that every attention must pass: {why}. {check}")
     for how, arms in _grouped(adapted, adapted.__getitem__).items():
         verb = "was" if len(arms) == 1 else "were"
-        found.append(f"{_some(arms)} {verb} not written for this contract and {verb} adapted: {how}.")
+        found.append(f"{some(arms)} {verb} not written for this contract and {verb} adapted: {how}.")
     return found
 
 
@@ -173,12 +173,12 @@ def _failures(results: Results) -> list[str]:
         by_arm.setdefault((arm, how, cell.status), []).append((describe(place, results), show_failure(cell)))
     alike: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for (arm, how, status), own in by_arm.items():
-        where = _some([where for where, _ in own])
+        where = some([where for where, _ in own])
         alike.setdefault((how, status, where), {})[arm] = [reason for _, reason in own]
     found = []
     for (how, status, where), arms in alike.items():
         reasons = {reason for own in arms.values() for reason in own}
-        found.append(f"{_some(list(arms))} {how} at {where} ({reasons.pop() if len(reasons) == 1 else status}).")
+        found.append(f"{some(list(arms))} {how} at {where} ({reasons.pop() if len(reasons) == 1 else status}).")
     return found if len(found) <= NAMED else [*found[:NAMED], "More that did not run to its end stands in the tables."]
 
 
@@ -187,8 +187,3 @@ def _grouped(parts: Any, key: Callable[[Any], str]) -> dict[str, list[Any]]:
     for part in parts:
         found.setdefault(key(part), []).append(part)
     return found
-
-
-def _some(parts: list[str]) -> str:
-    """All of them, or of many the first few and how many more."""
-    return listing(parts if len(parts) <= NAMED + 1 else [*parts[:NAMED], f"{len(parts) - NAMED} more"])

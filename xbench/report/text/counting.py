@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from xbench.analysis.counted import left_out, unknown_operations
 from xbench.analysis.results import Cell, Results
 from xbench.report.text.pairs import why_not
-from xbench.report.text.phrases import NAMED, describe, listing
+from xbench.report.text.phrases import NAMED, describe, listing, some
 from xbench.study.conditions import Conditions
 
 
@@ -50,14 +50,10 @@ def uncounted(results: Results) -> list[str]:
                     places.append(describe(place, results))
     sentences = []
     for (what, reason), arms in found.items():
-        where = _some(list(dict.fromkeys(place for places in arms.values() for place in places)))
+        where = some(list(dict.fromkeys(place for places in arms.values() for place in places)))
         verb = "are" if what == "MACs" else "is"
         sentences.append(f"The {what} of {listing(list(arms))} at {where} {verb} not known: {reason}.")
     return sentences
-
-
-def _some(places: list[str]) -> str:
-    return listing(places if len(places) <= NAMED + 1 else [*places[:NAMED], f"{len(places) - NAMED} more"])
 
 
 def _counts(results: Results) -> Iterator[tuple[Conditions, str, Cell]]:

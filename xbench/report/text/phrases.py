@@ -87,6 +87,11 @@ def listing(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
+def some(parts: Sequence[str]) -> str:
+    """All of them, or of many the first few and how many more."""
+    return listing(parts if len(parts) <= NAMED + 1 else [*parts[:NAMED], f"{len(parts) - NAMED} more"])
+
+
 def counted(parts: Collection[str], what: str = "") -> str:
     """ "2 slower (a, b)"; of many only how many."""
     names = f" ({', '.join(parts)})" if len(parts) <= NAMED else ""
