@@ -14,7 +14,7 @@ from xbench.metrics.timing import device_seconds, measure_block, warm_up
 from xbench.metrics.training_step import TrainingStep
 from xbench.models import build_model
 
-pytestmark = pytest.mark.cuda
+pytestmark = [pytest.mark.cuda, pytest.mark.process]  # Triton asks for its compiler in a process
 CUDA = torch.device("cuda")
 
 

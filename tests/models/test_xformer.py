@@ -13,7 +13,7 @@ from timm.models.mobilevit import MobileVitBlock
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from attention_variants.xfa import CrossFeatureAttention
+from xbench.attention.spec import attention_class
 from xbench.errors import UserError
 from xbench.models import SIZES, build_model, check_input
 from xbench.models.baselines import build_baseline
@@ -21,18 +21,6 @@ from xbench.models.layers import DropPath, MV3Block, XFBlock, XFLayer, fold, unf
 from xbench.models.xformer import ClassifierHead
 
 ALL = ("mhsa", "mhsa-sdpa", "separable", "xfa")
-
-
-class PlainOrderXFA(CrossFeatureAttention):
-    """The equation from left to right: values and output projection for every token."""
-
-    def forward(self, x, grid):
-        batch, tokens, _ = x.shape
-        q, context, feature = self.scores(x, grid)
-        context = context.unflatten(1, (self.num_heads, self.rank))
-        v = self.value(x).view(batch, tokens, self.num_heads, self.head_dim).transpose(1, 2)
-        mixed = q.transpose(1, 2) @ feature.mT @ (context @ v)  # [B, H, N, D]; the context is scaled already
-        return self.proj(mixed.transpose(1, 2).flatten(2))
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +45,7 @@ def gmacs(model, img_size):
 @pytest.mark.parametrize(
     ("build", "expected"),
     [
-        (partial(build_model, PlainOrderXFA), (1.69, 6.75, 27.0)),
+        (partial(build_model, "xfa:order=plain"), (1.69, 6.75, 27.0)),
         (partial(build_model, "xfa"), (1.59, 6.36, 25.4)),
         (partial(build_model, "mhsa"), (1.80, 8.57, 56.1)),
         (partial(build_model, "mhsa-sdpa"), (1.80, 8.57, 56.1)),
@@ -82,14 +70,6 @@ def test_sizes_grow():
         params = [sum(p.numel() for p in build_model(size=size).parameters()) for size in ("xxs", "xs", "s")]
     assert params == sorted(params)
     assert set(SIZES) == {"xxs", "xs", "s"}
-
-
-def test_reassociated_xfa_is_the_plain_order():
-    fast = small("xfa").double()
-    plain = build_model(PlainOrderXFA, size="xxs", num_classes=10).double().eval()
-    plain.load_state_dict(fast.state_dict())
-    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
-    torch.testing.assert_close(fast(x), plain(x), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("patch_size", [1, 2, 4])
@@ -227,7 +207,7 @@ def test_every_parameter_learns(attn):
 
 
 def test_weights_of_an_attention_that_sets_its_own_are_kept():
-    class Zero(CrossFeatureAttention):
+    class Zero(attention_class("separable")):  # type: ignore[misc]
         def init_weights(self):
             nn.init.zeros_(self.proj.weight)
 

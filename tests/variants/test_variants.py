@@ -98,7 +98,7 @@ def test_a_backend_that_the_device_lacks_is_said(backend):
         ("xfa:context=gird", "context must be tokens or grid, not 'gird'"),
         ("xfa:scale=1", "scale must be mean or sum, not '1'"),
         ("xfa:temperature=heads", "temperature must be head or layer"),
-        ("xfa:order=reordered", "order must be folded or plain"),
+        ("xfa:order=reordered", "order must be auto, plain, folded or fused"),
     ],
 )
 def test_an_unknown_reading_is_refused(spec, message):

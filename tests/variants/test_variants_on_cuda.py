@@ -10,7 +10,7 @@ from xbench.attention.registry import catalogue
 from xbench.attention.spec import build_attention
 from xbench.models import build_model
 
-pytestmark = pytest.mark.cuda
+pytestmark = [pytest.mark.cuda, pytest.mark.process]  # Triton asks for its compiler in a process
 BUILT_IN = sorted(name for name, info in catalogue().items() if info.target.startswith("attention_variants."))
 GRID = (6, 9)
 

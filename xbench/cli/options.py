@@ -16,6 +16,7 @@ from typer.models import OptionInfo
 
 from xbench.cli.given import positive
 from xbench.errors import UserError
+from xbench.parsing.axes import MODES
 
 if TYPE_CHECKING:
     from xbench.runner.progress import RunLimits
@@ -100,7 +101,9 @@ Metrics = Annotated[
 Direction = Annotated[
     Many, option(MEASURED, "inference, training (a whole step) or both. Default: inference.", takes="DIRECTION…")
 ]
-Mode = Annotated[Many, option(MEASURED, "eager, compile or both, side by side. Default: eager.", takes="MODE…")]
+Mode = Annotated[
+    Many, option(MEASURED, f"How it runs, side by side: {', '.join(MODES)}. Default: eager.", takes="MODE…")
+]
 Batch = Annotated[
     Many, option(MEASURED, "Images per forward pass. Default: 1, on CUDA 8. Latency is always at 1.", takes="N…")
 ]

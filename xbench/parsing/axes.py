@@ -13,7 +13,7 @@ from xbench.errors import UserError, unknown_name
 LEVELS = ("op", "layer", "block", "model")
 OF_TOKENS = ("op", "layer")  # levels that see tokens, and no image
 DIRECTIONS = ("inference", "training")
-MODES = ("eager", "compile")
+MODES = ("eager", "folded", "channels_last", "compile", "cuda_graph")
 DTYPES = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
 MIN_IMG_SIZE, MAX_IMG_SIZE = 32, 16384

@@ -303,7 +303,8 @@ def _arms(request: StudyRequest) -> tuple[Arm, ...]:
     specs = [str(parse_attention(text)) for text in request.attn]
     arms: list[Arm] = []
     for policy, mode in product(unique(request.policy) or (TUNED,), unique(request.mode) or ("eager",)):
-        suffix = (" compiled" if mode == "compile" else "") + (f" {policy}" if policy != TUNED else "")
+        suffix = {"eager": "", "compile": " compiled"}.get(mode, f" {mode}")
+        suffix += f" {policy}" if policy != TUNED else ""
         for spec in specs:
             arms.append(Arm(_free_label(spec + suffix, arms), attn=spec, mode=mode, policy=policy))
         for name in request.model:

@@ -173,6 +173,8 @@ class Study:
             return case.arm.label == self.against
         if name == "breakdown" and case.arm.mode != "eager":
             return False
+        if name in ("peak_memory", "max_batch") and case.arm.mode == "cuda_graph":
+            return False  # a replay allocates nothing
         if name == "stock_latency" and (case.arm.mode, case.arm.policy, case.device) != ("eager", TUNED, "cpu"):
             return False
         return not case.arm.control or (metric.how == "timed" and metric.paired)

@@ -18,6 +18,7 @@ from xbench.models.layers import XFLayer
 from xbench.models.sizes import find_size
 from xbench.parsing.axes import OF_TOKENS, grid_of
 from xbench.study.case import Case
+from xbench.worker.modes import in_mode
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NUM_CLASSES = 1000
@@ -111,10 +112,7 @@ class Subject:
         dtype = weights_dtype(case)
         self.model = build(case).train(self.training).requires_grad_(self.training).to(self.device, dtype)
         self.inputs = self._inputs(photos).to(self.device, dtype)
-        # Shapes are fixed: each batch size gets code of its own, as a deployed model would.
-        self.run: Callable[[Tensor], Tensor] = (
-            torch.compile(self.model, dynamic=False) if case.arm.mode == "compile" else self.model
-        )
+        self.model, self.inputs, self.run = in_mode(case.arm.mode, self.model, self.inputs)
         self.training_step: TrainingStep | None = None
         if self.training:
             self.training_step = training_step(case, self.model, self.inputs, self.run)
