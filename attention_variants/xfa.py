@@ -196,8 +196,9 @@ class CrossFeatureAttention(nn.Module):
             return False
         from attention_variants.kernels.xfa import takes
 
-        columns = self.num_heads * self.rank * self.context_conv.kernel_size[0]
-        return takes(x.dtype, x.shape[2], self.num_heads, self.head_dim, columns)
+        device, columns = x.device.type, self.num_heads * self.rank * self.context_conv.kernel_size[0]
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        return takes(dtype, x.shape[2], self.num_heads, self.head_dim, columns)
 
     def _taps(self, tokens: int) -> Tensor:
         """λ · the weights of the convolution along the tokens, [H, r, D, taps].

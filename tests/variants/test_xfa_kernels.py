@@ -86,5 +86,5 @@ def test_the_kernels_in_the_interpreter():
 
 def test_fused_says_what_it_needs():
     fused = build_attention("xfa:order=fused,context=grid", embed_dim=24, qkv_dim=16, num_heads=4)
-    with pytest.raises(UserError, match="needs a GPU, Triton, context=tokens.*here are cpu, float32 and 24 channels"):
+    with pytest.raises(UserError, match=r"needs a GPU, Triton, context=tokens.*here are cpu, float32 and 24 channels"):
         fused(torch.randn(1, 12, 24), (3, 4))
