@@ -57,6 +57,7 @@ READINGS = {
     "order": ("auto", "plain", "folded", "fused"),
     "feature": ("auto", "mean", "learned"),
 }
+FOLDED_FROM, FUSED_FROM = 2**16, 2**18  # tokens, on a GPU: by timings on an H100
 SHORTEST = 1e-12  # below which no length is divided by, as in ``torch.nn.functional.normalize``
 
 
@@ -71,8 +72,8 @@ class CrossFeatureAttention(nn.Module):
             one over the grid of tokens.
         scale: "mean" or "sum": whether the sum over the tokens is divided by N, which keeps it equal at any size.
         temperature: "head" or "layer": one λ for each head, or one for all.
-        order: "plain", "folded" or "fused": how the same is computed; "auto" fuses on a GPU what the kernels take, and
-            folds elsewhere.
+        order: "plain", "folded" or "fused": how the same is computed; "auto" is what is fastest for the number of
+            tokens on this device.
         feature: "mean": K_f as above; "learned": a learned direction is added to each feature score; "auto": "mean"
             with r = 1, which is the paper's, else "learned".
     """
@@ -122,11 +123,23 @@ class CrossFeatureAttention(nn.Module):
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         # x: [B, N, C]
-        if self.order == "plain":
-            return self.plain(x, grid)
-        if self.order == "fused" or (self.order == "auto" and x.is_cuda and self._fits_kernels(x)):
+        order = self._fastest(x) if self.order == "auto" else self.order
+        if order == "fused":
             return self.fused(x)
-        return self.folded(x, grid)
+        return self.plain(x, grid) if order == "plain" else self.folded(x, grid)
+
+    def _fastest(self, x: Tensor) -> str:
+        """What computes x [B, N, C] in the least time, as measured: on a CPU always "folded".
+
+        A GPU waits for Python to start its kernels unless they are recorded and replayed, and so do B · N tokens below
+        some number: plain starts the fewest operations, fused takes the longest to start and the least time to run.
+        """
+        if not x.is_cuda or torch.compiler.is_compiling():
+            return "folded"
+        tokens, recorded = x.shape[0] * x.shape[1], torch.cuda.is_current_stream_capturing()
+        if (recorded or tokens >= FUSED_FROM) and self._fits_kernels(x):
+            return "fused"
+        return "folded" if recorded or tokens >= FOLDED_FROM else "plain"
 
     def plain(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """[B, N, C] → the same, as the formula stands."""
@@ -189,10 +202,8 @@ class CrossFeatureAttention(nn.Module):
         return read(x, q_weight, q_bias, columns, values, self.proj.bias, heads)
 
     def _fits_kernels(self, x: Tensor) -> bool:
-        """Whether the kernels take x. A compiler, which fuses by itself, and a tracer are left the operations."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or len(self.context_conv.kernel_size) == 2:
-            return False
-        if find_spec("triton") is None:
+        """Whether the kernels take x."""
+        if len(self.context_conv.kernel_size) == 2 or find_spec("triton") is None:
             return False
         from attention_variants.kernels.xfa import takes
 
