@@ -222,10 +222,9 @@ class CrossFeatureAttention(nn.Module):
 
     def _feature(self, k_mean: Tensor) -> Tensor:
         """The mean of k̂, [H, B, D] → K_f, [B, H · r, H · D], its heads' [r, D] along the diagonal."""
-        (heads, batch, dim), rank = k_mean.shape, self.rank
-        kernel = self.feature_conv.weight.view(heads, rank, -1)
+        kernel = self.feature_conv.weight.view(self.num_heads, self.rank, -1)
         beside = F.pad(k_mean, (kernel.shape[2] // 2,) * 2).unfold(2, kernel.shape[2], 1)  # [H, B, D, kernel]
-        feature = torch.bmm(beside.flatten(1, 2), kernel.mT).view(heads, batch, dim, rank).permute(1, 0, 3, 2)
+        feature = (beside @ kernel.mT.unsqueeze(1)).permute(1, 0, 3, 2)  # [B, H, r, D]
         return self._block_diagonal(feature if self.directions is None else feature + self.directions)
 
     def _values(self, sums: Tensor, totals: Tensor) -> Tensor:

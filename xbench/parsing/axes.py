@@ -13,7 +13,8 @@ from xbench.errors import UserError, unknown_name
 LEVELS = ("op", "layer", "block", "model")
 OF_TOKENS = ("op", "layer")  # levels that see tokens, and no image
 DIRECTIONS = ("inference", "training")
-MODES = ("eager", "folded", "channels_last", "compile", "cuda_graph")
+ENGINES = ("onnxruntime", "openvino")  # modes in which another library than torch runs the model
+MODES = ("eager", "folded", "channels_last", "compile", "cuda_graph", *ENGINES)
 DTYPES = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
 MIN_IMG_SIZE, MAX_IMG_SIZE = 32, 16384

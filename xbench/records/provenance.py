@@ -13,10 +13,10 @@ import psutil
 
 import xbench
 from xbench.metrics.definitions import METRICS
-from xbench.parsing.axes import usable_cpus
+from xbench.parsing.axes import ENGINES, usable_cpus
 from xbench.records.commits import DIRTY, repository
 from xbench.records.record import Record
-from xbench.records.software import LIBRARIES, library_versions
+from xbench.records.software import LIBRARIES, OF_ENGINES, library_versions
 
 PROVENANCE = ("memory_mib", "system")  # facts of a machine that decide no figure
 
@@ -81,7 +81,7 @@ def unlike(one: Record, other: Record) -> list[str]:
     libraries = {"xbench"} | ({"torch"} if one.metric != "params" else set())
     libraries |= {"timm"} if one.case["baseline"] else set()
     if how == "timed":
-        libraries |= set(LIBRARIES) | {"python"}
+        libraries |= set(LIBRARIES) | {"python"} | (set(OF_ENGINES) if one.case["mode"] in ENGINES else set())
     elif one.case["mode"] == "compile":
         libraries.add("triton")
     found = _differences(one.versions, other.versions, libraries)

@@ -7,8 +7,10 @@ from typing import Any
 
 from xbench.attention.spec import attention_origin, attention_sources
 from xbench.metrics.definitions import METRICS, PROBES
+from xbench.parsing.axes import ENGINES
 from xbench.records.provenance import PROVENANCE, machine, provenance, versions
-from xbench.runner.code import PROBING, TRAINING, TURNS, WORKER, deciding_files, file_of, hash_of
+from xbench.records.software import engine_versions
+from xbench.runner.code import EXPORTING, PROBING, TRAINING, TURNS, WORKER, deciding_files, file_of, hash_of
 from xbench.study.case import Arm, Case
 
 
@@ -21,8 +23,10 @@ def case_key(case: Case, metric: str, policy: dict[str, Any]) -> str:
     asked = {key: value for key, value in case.flat().items() if key not in ("arm", "control")}
     checkout = case.arm.checkout
     how = METRICS[metric].how
-    root = PROBING if metric in PROBES else TRAINING if how == "trained" else WORKER
-    code = checkout.commit if checkout else source_hash(case.arm.attn, root)
+    roots = [PROBING if metric in PROBES else TRAINING if how == "trained" else WORKER]
+    if how == "timed" and case.arm.mode in ENGINES:
+        roots.append(EXPORTING)
+    code = checkout.commit if checkout else source_hash(case.arm.attn, *roots)
     hardware = {key: value for key, value in machine(case.device).items() if key not in PROVENANCE}
     identity = [metric, asked, policy, {} if how == "static" else hardware, _software(case.arm), code]
     if how == "timed":
@@ -38,15 +42,19 @@ def provenance_of(case: Case) -> dict[str, Any]:
 
 
 def _software(arm: Arm) -> dict[str, str]:
-    return dict(arm.checkout.versions) if arm.checkout else {**versions(), **origin(arm.attn)}
+    if arm.checkout:
+        return dict(arm.checkout.versions)
+    engines = engine_versions() if arm.mode in ENGINES else {}
+    return {**versions(), **engines, **origin(arm.attn)}
 
 
 @cache
-def source_hash(attn: str | None, root: str = WORKER) -> str:
-    """Hash of the code that decides a figure: the process that finds it with all that it uses, and the attention's own
-    file.
+def source_hash(attn: str | None, *roots: str) -> str:
+    """Hash of the code that decides a figure: the processes that find it, a worker if none is named, with all that they
+    use, and the attention's own file.
     """
-    return hash_of([*_deciding_files(root), *(attention_sources(attn) if attn is not None else [])])
+    files = [file for root in roots or (WORKER,) for file in _deciding_files(root)]
+    return hash_of([*files, *(attention_sources(attn) if attn is not None else [])])
 
 
 _deciding_files = cache(deciding_files)

@@ -18,6 +18,7 @@ OURS = (PACKAGE.name, "attention_variants")
 
 WORKER = "xbench.worker.__main__"  # runs models
 TRAINING = "xbench.training.__main__"  # trains them
+EXPORTING = "xbench.worker.exporting"  # makes what engines run
 PROBING = "xbench.probing.__main__"  # trains them on made-up tasks
 TURNS = ("xbench.runner.launch", "xbench.runner.workers")  # the controller's part in a time: who runs when
 DECIDES_NOTHING = (

@@ -7,14 +7,17 @@ each case in a process of its own, and then launches. A launch is in the ledger 
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import psutil
 
 from xbench.analysis.results import Results
 from xbench.data.photos import photo_paths
+from xbench.files.temporary import scratch
 from xbench.metrics.definitions import PROBES
+from xbench.parsing.axes import ENGINES
 from xbench.processes.parent import EVERY_WORKER, ArmError
 from xbench.records.ledger import Ledger
 from xbench.records.provenance import surroundings
@@ -97,13 +100,16 @@ class Runner:
             UserError: the ledger can no longer be written, or the code was edited meanwhile.
         """
         groups = self._schedule.groups
-        with Prechecks(self._setup) as prechecks:
+        engines = any(case.arm.mode in ENGINES for case in self.study.cases())
+        with scratch() if engines else nullcontext() as folder:
+            self._setup = replace(self._setup, exports=str(folder or ""))
+            with Prechecks(self._setup) as prechecks:
+                for group in groups:
+                    self._precheck(prechecks, group)
             for group in groups:
-                self._precheck(prechecks, group)
-        for group in groups:
-            self._measure_exact(group)
-        if self.study.timed:
-            self._measure_timed()
+                self._measure_exact(group)
+            if self.study.timed:
+                self._measure_timed()
         if self.study.trains:
             self._train()
         return self.recorder.records

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xbench.parsing.axes import ENGINES
 from xbench.processes.parent import ArmError
 from xbench.runner.arm_process import ArmProcess
 from xbench.runner.progress import Clock, Observer
@@ -20,7 +21,8 @@ START_SECONDS = 120.0  # a worker may take to start, on top of the time limit of
 class Setup:
     """What every worker of a run gets: inputs, and limits of memory (bytes) and of the time of one answer (seconds).
 
-    ``room`` is the memory in bytes that all workers of a heat have together. ``clock`` and ``observer`` are told what
+    ``room`` is the memory in bytes that all workers of a heat have together. ``exports`` is a folder for what engines
+    run, which the workers share. ``clock`` and ``observer`` are told what
     the workers do meanwhile.
     """
 
@@ -30,6 +32,7 @@ class Setup:
     memory_limit: int
     room: int
     turn_seconds: float
+    exports: str = ""
 
     def photos_of(self, case: Case) -> list[str]:
         """Those that are the case's inputs: as many as its batch, if there are."""
@@ -131,7 +134,10 @@ class Workers:
                 )
         for case in self.open:
             with self._ending(case):
-                self._processes[case].send("build", case=case.request(), photos=self._setup.photos_of(case))
+                # A worker of an older commit knows of no exports.
+                exports = {"exports": self._setup.exports} if case.arm.mode in ENGINES else {}
+                photos = self._setup.photos_of(case)
+                self._processes[case].send("build", case=case.request(), photos=photos, **exports)
         for case in self.open:
             with self._ending(case):
                 self._processes[case].receive(extra_seconds=START_SECONDS)

@@ -6,7 +6,7 @@ from itertools import groupby, product
 
 from xbench.data.names import STOP
 from xbench.metrics.definitions import METRICS, PROBES
-from xbench.parsing.axes import OF_TOKENS
+from xbench.parsing.axes import ENGINES, OF_TOKENS
 from xbench.probing.job import ProbeJob
 from xbench.probing.recipe import ProbeRecipe
 from xbench.processes.policy import TUNED
@@ -173,8 +173,8 @@ class Study:
             return case.arm.label == self.against
         if name == "breakdown" and case.arm.mode != "eager":
             return False
-        if name in ("peak_memory", "max_batch") and case.arm.mode == "cuda_graph":
-            return False  # a replay allocates nothing
+        if name in ("peak_memory", "max_batch", "predicted_memory") and case.arm.mode in ("cuda_graph", *ENGINES):
+            return False  # a replay allocates nothing, and torch does not see what another library does
         if name == "stock_latency" and (case.arm.mode, case.arm.policy, case.device) != ("eager", TUNED, "cpu"):
             return False
         return not case.arm.control or (metric.how == "timed" and metric.paired)

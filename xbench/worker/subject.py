@@ -16,8 +16,9 @@ from xbench.models.alone import Alone, Layers, first_block
 from xbench.models.baselines import build_baseline
 from xbench.models.layers import XFLayer
 from xbench.models.sizes import find_size
-from xbench.parsing.axes import OF_TOKENS, grid_of
+from xbench.parsing.axes import ENGINES, OF_TOKENS, grid_of
 from xbench.study.case import Case
+from xbench.worker.engines import Engine, check_engine
 from xbench.worker.modes import in_mode
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -71,8 +72,11 @@ def check_possible(case: Case) -> None:
     """Refuses what is known to be impossible without building anything.
 
     Raises:
-        UserError: an image too small for the skeleton or its patches; half-precision training on the CPU.
+        UserError: an image too small for the skeleton or its patches; half-precision training on the CPU; what an
+            engine is not run for.
     """
+    if case.arm.mode in ENGINES:
+        check_engine(case)
     if case.arm.attn and case.img_size:
         check_input(case.img_size, case.patch_size, 8 if case.level == "block" else 32)
     if (case.direction, case.dtype, case.device) == ("training", "fp16", "cpu"):
@@ -95,11 +99,11 @@ def training_step(
 class Subject:
     """One case, built on its device and ready to run. Weights and inputs are the same in every process.
 
-    ``batch`` is the case's own where none is given. In training, weights stay fp32 and the dtype is autocast's; in
-    inference, weights and inputs have the dtype.
+    ``batch`` is the case's own where none is given; ``exports`` is a folder that an engine needs. In training, weights
+    stay fp32 and the dtype is autocast's; in inference, weights and inputs have the dtype.
     """
 
-    def __init__(self, case: Case, photos: list[Path], batch: int | None = None):
+    def __init__(self, case: Case, photos: list[Path], batch: int | None = None, exports: Path | None = None):
         check_possible(case)
         self.case = case
         self.batch = batch or case.batch
@@ -110,9 +114,15 @@ class Subject:
             raise UserError("no CUDA device is available to torch here; use --device cpu.")
         self.training = case.direction == "training"
         dtype = weights_dtype(case)
-        self.model = build(case).train(self.training).requires_grad_(self.training).to(self.device, dtype)
         self.inputs = self._inputs(photos).to(self.device, dtype)
-        self.model, self.inputs, self.run = in_mode(case.arm.mode, self.model, self.inputs)
+        self.model: nn.Module
+        self.run: Callable[[Tensor], Tensor]
+        if case.arm.mode in ENGINES:
+            assert exports is not None
+            self.model, self.run = nn.Identity(), Engine(case, photos, exports)
+        else:
+            self.model = build(case).train(self.training).requires_grad_(self.training).to(self.device, dtype)
+            self.model, self.inputs, self.run = in_mode(case.arm.mode, self.model, self.inputs)
         self.training_step: TrainingStep | None = None
         if self.training:
             self.training_step = training_step(case, self.model, self.inputs, self.run)

@@ -1,0 +1,128 @@
+"""Engines that people deploy on: a model is exported to ONNX, compared with torch and run by ONNX Runtime or OpenVINO.
+
+A process that measures never exports: that is another's work (``exporting``), done once for all launches of a run. It
+runs the engine on several inputs, and on one the same model exported at another size, and refuses an export whose
+outputs are not torch's, so that no figure of a wrong one exists. Threads are as many as the case has; how they wait is
+as the library ships it.
+"""
+
+import hashlib
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from xbench.errors import UserError
+from xbench.study.case import Case
+
+Run = Callable[[np.ndarray], np.ndarray]
+PACKAGES = {
+    "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("onnx", "onnxscript", "openvino"),
+}
+FIXED = ("attn", "baseline", "level", "img_size", "tokens", "patch_size", "size", "dtype")  # of a case, for an export
+
+
+class ExportError(UserError):
+    """A model cannot be exported, or what is exported does not compute what the model computes."""
+
+
+def check_engine(case: Case) -> None:
+    """Refuses what no engine is run for here.
+
+    Raises:
+        UserError: training, a GPU or half precision is asked for, or a package is missing.
+    """
+    mode = case.arm.mode
+    if (case.direction, case.device, case.dtype) != ("inference", "cpu", "fp32"):
+        raise UserError(f"mode '{mode}' is for inference in fp32 on the CPU.")
+    for package in PACKAGES[mode]:
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"mode '{mode}' needs {package}: pip install 'xbench[{mode_extra(mode)}]'.")
+
+
+def mode_extra(mode: str) -> str:
+    """The extra of xbench that brings the engine."""
+    return "onnx" if mode == "onnxruntime" else mode
+
+
+class Engine:
+    """A case's model, run by its engine: an export for every number of images, made when first run.
+
+    Args:
+        folder: where exports lie, which the processes of a run share.
+    """
+
+    def __init__(self, case: Case, photos: list[Path], folder: Path):
+        self._case, self._photos, self._folder = case, photos, folder
+        self._started: dict[int, Run] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[B, …] → what the model returns.
+
+        Raises:
+            ExportError: see there.
+        """
+        if len(x) not in self._started:
+            path = self._exported(len(x))
+            self._started[len(x)] = start(self._case.arm.mode, path, self._case.threads)
+        return torch.from_numpy(self._started[len(x)](x.numpy()))
+
+    def _exported(self, batch: int) -> Path:
+        case = replace(self._case, batch=batch)
+        fixed = {key: value for key, value in case.request().items() if key in FIXED} | {"batch": batch}
+        name = hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+        path = self._folder / f"{name}.onnx"
+        compared = path.with_suffix(f".{case.arm.mode}")
+        with FileLock(path.with_suffix(".lock")):
+            if not compared.exists():
+                asked = {"case": case.request(), "photos": [str(photo) for photo in self._photos], "path": str(path)}
+                done = subprocess.run(
+                    [sys.executable, "-P", "-m", "xbench.worker.exporting"],
+                    input=json.dumps(asked),
+                    capture_output=True,
+                    text=True,
+                )
+                answer = json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {"error": _last(done)}
+                compared.write_text(json.dumps(answer))
+        if error := json.loads(compared.read_text()).get("error"):
+            raise ExportError(error)
+        return path
+
+
+def _last(done: "subprocess.CompletedProcess[str]") -> str:
+    lines = done.stderr.strip().splitlines()
+    return f"exporting ended with exit code {done.returncode}: {lines[-1] if lines else 'nothing on standard error'}"
+
+
+def start(mode: str, path: Path, threads: int) -> Run:
+    """What runs the ONNX file in this process: an array [B, …] → an array."""
+    return _onnxruntime(path, threads) if mode == "onnxruntime" else _openvino(path, threads)
+
+
+def _onnxruntime(path: Path, threads: int) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (given,) = (one.name for one in session.get_inputs())
+    return lambda x: session.run(None, {given: x})[0]
+
+
+def _openvino(path: Path, threads: int) -> Run:
+    import openvino
+
+    # A processor with bf16 would otherwise compute in it.
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.compile_model(path, "CPU", settings).create_infer_request()
+    return lambda x: request.infer([x], share_inputs=True)[0]
