@@ -107,6 +107,7 @@ class CrossFeatureAttention(nn.Module):
         self.num_heads = num_heads
         self.head_dim = qkv_dim // num_heads
         self.rank = rank
+        self.context = context
         self.scale = scale
         self.order = order
         self.qk = nn.Linear(embed_dim, 2 * qkv_dim)
@@ -203,7 +204,7 @@ class CrossFeatureAttention(nn.Module):
 
     def _fits_kernels(self, x: Tensor) -> bool:
         """Whether the kernels take x."""
-        if len(self.context_conv.kernel_size) == 2 or find_spec("triton") is None:
+        if self.context == "grid" or find_spec("triton") is None:
             return False
         from attention_variants.kernels.xfa import takes
 
@@ -254,7 +255,7 @@ class CrossFeatureAttention(nn.Module):
 
     def _convolved(self, grid: tuple[int, int]) -> tuple[int, ...]:
         """What the tokens lie in for the convolution along them: a sequence, or their grid."""
-        return grid if len(self.context_conv.kernel_size) == 2 else (grid[0] * grid[1],)
+        return grid if self.context == "grid" else (grid[0] * grid[1],)
 
     def macs(self, grid: tuple[int, int]) -> int:
         tokens = grid[0] * grid[1]

@@ -47,7 +47,7 @@ def plugin(tmp_path, monkeypatch):
 def test_built_in_attentions_are_described():
     known = catalogue()
     assert {"mhsa", "mhsa-sdpa", "separable", "xfa"} <= set(known)
-    readings = {"context": "tokens", "scale": "mean", "temperature": "head", "order": "folded", "feature": "auto"}
+    readings = {"context": "tokens", "scale": "mean", "temperature": "head", "order": "auto", "feature": "auto"}
     assert known["xfa"].options == {"rank": 1, "kernel": 3, **readings}
     assert (known["mhsa-sdpa"].computes, known["mhsa-sdpa"].memory) == ("mhsa", "O(N)")
     assert (known["mhsa"].cost, known["xfa"].cost) == ("O(N²)", "O(N)")
