@@ -18,6 +18,7 @@ from xbench.report.tables.meanings import (
     limit_grids,
     machine_lines,
     share_grids,
+    start_grids,
 )
 from xbench.report.tables.pivot import pivot_grids
 
@@ -192,3 +193,18 @@ def test_counters_are_compared_where_they_were_asked():
     (grid,) = cost_grids(Results([odd]), results.conditions)
     assert column(grid, "ptflops") == ["–"]
     assert grid.notes == ("xfa: torch counts 0.9 ×.",)
+
+
+def test_modes_have_a_table_of_what_comes_before_a_pass():
+    eager, engine = timed(LINEAR, place()), timed(MadeArm("xfa openvino", mode="openvino"), place())
+    for record in eager + engine:
+        record.detail.update({"warm_up": {"first_seconds": 0.25, "settled": True}, "device": {"process_mib": 300.0}})
+    for record in engine:
+        record.detail["device"]["export"] = {"off": 2.1e-6, "bytes": 3 * 2**20, "seconds": 12.34}
+    (grid,) = start_grids(Results(eager + engine))
+    assert grid.heads[grid.names :] == ["export off by", "file MiB", "export s", "first pass ms", "process MiB"]
+    assert [row[grid.names :] for row in grid.rows] == [
+        ["", "", "", "250", "300"],
+        ["2e-06", "3.00", "12.3", "250", "300"],
+    ]
+    assert start_grids(Results(eager)) == []

@@ -14,6 +14,7 @@ from xbench.report.tables.meanings import (
     limit_grids,
     machine_lines,
     share_grids,
+    start_grids,
 )
 from xbench.report.tables.pivot import pivot_grids
 from xbench.report.text.ability import ability_contract
@@ -21,7 +22,7 @@ from xbench.report.text.accuracy import contract
 from xbench.report.text.answers import answers, caveats
 from xbench.report.text.counting import products_left_out
 from xbench.report.text.phrases import is_brief
-from xbench.report.text.protocol import GROWTH, OVERTAKING, PARETO, PROTOCOL, circumstances, explanations
+from xbench.report.text.protocol import GROWTH, OVERTAKING, PARETO, PROTOCOL, STARTING, circumstances, explanations
 
 BEHIND = (
     *("breakdown", "roofline", "scaling", "memory_scaling", "learning"),
@@ -46,6 +47,7 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
     parts += ["\n## Figures", *_tables(result_grids(results))]
     parts += [link for name, link in links.items() if name not in BEHIND]
     parts += _section("Where the time goes", "", share_grids(results), links, ["breakdown"])
+    parts += _section("Before the first pass", STARTING, start_grids(results), links, [])
     machine = "\n".join(f"- {markdown(line)}" for line in machine_lines(results))
     parts += _section("How near the machine's limits", machine, limit_grids(results), links, ["roofline"])
     parts += _section("How it grows", GROWTH, exponent_grids(results), links, ["scaling", "memory_scaling"])

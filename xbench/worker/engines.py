@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,11 +60,15 @@ class Engine:
 
     Args:
         folder: where exports lie, which the processes of a run share.
+
+    Attributes:
+        exported: of the export that was started last, how far it is ``off``, its ``bytes`` and ``seconds``.
     """
 
     def __init__(self, case: Case, photos: list[Path], folder: Path):
         self._case, self._photos, self._folder = case, photos, folder
         self._started: dict[int, Run] = {}
+        self.exported: dict[str, Any] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
         """[B, …] → what the model returns.
@@ -93,7 +98,8 @@ class Engine:
                 )
                 answer = json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {"error": _last(done)}
                 compared.write_text(json.dumps(answer))
-        if error := json.loads(compared.read_text()).get("error"):
+        self.exported = json.loads(compared.read_text())
+        if error := self.exported.get("error"):
             raise ExportError(error)
         return path
 

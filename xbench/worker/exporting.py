@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -51,11 +52,18 @@ def compare(run: Run, model: nn.Module, inputs: list[Tensor]) -> float:
 
 
 def _export_and_compare(case: Case, photos: list[Path], path: Path) -> dict[str, Any]:
-    """Exports where that is not done yet; how far the engine's outputs are off, also at another size."""
+    """Exports where that is not done yet.
+
+    Returns how far the engine's outputs are ``off`` relative to the largest, also at another size, the file's ``bytes``
+    and the ``seconds`` that exporting took.
+    """
     eager = replace(case, arm=replace(case.arm, mode="eager"))
     subject = Subject(eager, photos)
+    took = path.with_suffix(".seconds")
     if not path.exists():
+        began = time.monotonic()
         export(subject.model, subject.inputs, path)
+        took.write_text(str(time.monotonic() - began))
     noise = torch.randn(subject.inputs.shape, generator=torch.Generator().manual_seed(1))
     run = start(case.arm.mode, path, case.threads)
     off = compare(run, subject.model, [subject.inputs, noise, 3 * noise])
@@ -63,7 +71,7 @@ def _export_and_compare(case: Case, photos: list[Path], path: Path) -> dict[str,
         small, beside = Subject(other, photos), path.with_suffix(".small.onnx")
         export(small.model, small.inputs, beside)
         off = max(off, compare(start(case.arm.mode, beside, case.threads), small.model, [small.inputs]))
-    return {"off": off, "bytes": path.stat().st_size}
+    return {"off": off, "bytes": path.stat().st_size, "seconds": float(took.read_text())}
 
 
 def _at_another_size(case: Case) -> Iterator[Case]:

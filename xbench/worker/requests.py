@@ -27,6 +27,7 @@ from xbench.models.sizes import find_size
 from xbench.parsing.axes import ENGINES
 from xbench.processes.child import begin, failure, is_oom, limit_memory, rest, status_bytes
 from xbench.study.case import Case
+from xbench.worker.engines import Engine
 from xbench.worker.subject import (
     DTYPES,
     InvalidOutputError,
@@ -227,7 +228,10 @@ class Worker:
         return {"samples": [1e3 * sum(one.values()) for one in taken], "detail": {"parts": parts}}
 
     def device(self) -> dict[str, Any]:
-        return device_facts(self.subject.device)
+        """What is known of the accelerator now, the most memory that this process has held, and an engine's export."""
+        run = self.subject.run
+        exported = {"export": run.exported} if isinstance(run, Engine) else {}
+        return {**device_facts(self.subject.device), "process_mib": status_bytes("VmHWM") / 2**20, **exported}
 
 
 def predict_step(case: Case, model: nn.Module) -> Footprint | None:

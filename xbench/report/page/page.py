@@ -33,6 +33,7 @@ from xbench.report.tables.meanings import (
     limit_grids,
     machine_lines,
     share_grids,
+    start_grids,
 )
 from xbench.report.tables.pivot import pivot_grids
 from xbench.report.text.ability import ability_contract
@@ -40,7 +41,7 @@ from xbench.report.text.answer_groups import group
 from xbench.report.text.answers import answers, caveats
 from xbench.report.text.counting import products_left_out
 from xbench.report.text.phrases import is_brief
-from xbench.report.text.protocol import GROWTH, OVERTAKING, PARETO, PROTOCOL, circumstances, explanations
+from xbench.report.text.protocol import GROWTH, OVERTAKING, PARETO, PROTOCOL, STARTING, circumstances, explanations
 
 
 def _inert(value: Any) -> Any:
@@ -177,6 +178,7 @@ def _sections(results: Results) -> list[Section]:
         Section("What that costs", [PARETO], [], pictures=_pictures(results, "pareto")),
         Section("How it was learnt", ability_contract(results), [], pictures=_pictures(results, "ability_learning")),
         Section("Where the time goes", [], share_grids(results), "breakdown" if "breakdown" in measured else ""),
+        Section("Before the first pass", [STARTING], start_grids(results)),
         Section("What a training step is made of", [], [], "step" if "backward_time" in measured else ""),
         Section("How near the machine's limits", machine_lines(results), limit_grids(results)),
         Section("How it grows", [GROWTH], exponent_grids(results)),

@@ -3,6 +3,7 @@ counters agree."""
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from xbench.analysis.counted import left_out, unknown_operations
@@ -15,7 +16,7 @@ from xbench.report.tables.grids import FEW, Grid, RowOf, make_grids
 from xbench.report.text.phrases import show_exponent
 from xbench.statistics.estimates import Estimate
 from xbench.wording.conditions import Conditions, conditions_line, name_extent, settings, show_crossing
-from xbench.wording.numbers import show_count, show_counted, show_interval, show_number, show_share
+from xbench.wording.numbers import show_count, show_counted, show_interval, show_mib, show_number, show_share
 
 COUNTERS = ("torch", "fvcore", "ptflops")
 
@@ -32,6 +33,28 @@ def share_grids(results: Results) -> list[Grid]:
         return [*(show_share(own[name]) if name in own else "–" for name in COMPONENTS), bound]
 
     heads = [*COMPONENTS, "without attention ×"]
+    return _by_setting(results, results.conditions, heads, row)
+
+
+def start_grids(results: Results) -> list[Grid]:
+    """Where models run in several modes, what comes before a pass: export, first pass, and what a process holds."""
+    if all(case["mode"] == "eager" for case in results.cases.values()):
+        return []
+
+    def row(place: Conditions, arm: str) -> list[str] | None:
+        name = next((name for name in ("latency", "throughput") if results.measured(place, arm, name)), None)
+        if name is None:
+            return None
+        details = [record.detail for record in results.measured(place, arm, name)]
+        first = median(detail["warm_up"]["first_seconds"] for detail in details)
+        held = [detail["device"]["process_mib"] for detail in details if "process_mib" in detail["device"]]
+        export = details[-1]["device"].get("export")
+        exported = (
+            [f"{export['off']:.0e}", show_mib(export["bytes"] / 2**20), f"{export['seconds']:.1f}"] if export else []
+        )
+        return [*(exported or [""] * 3), show_number(1e3 * first, 3), show_mib(median(held)) if held else "–"]
+
+    heads = ["export off by", "file MiB", "export s", "first pass ms", "process MiB"]
     return _by_setting(results, results.conditions, heads, row)
 
 

@@ -53,6 +53,10 @@ PARETO = """\
 Named and joined: arms that no other is shown to beat, and that reach at least a point more than every cheaper one.
 White: left open by the intervals, or still rising. Grey: another arm is shown to be better on one side and not worse on
 the other."""
+STARTING = """\
+An export is compared with torch on three inputs, and on one at another size; "off by" is the largest difference,
+relative to the largest output. The first pass includes what is compiled or loaded for it. A process holds Python and
+torch, too, also where another engine runs the model."""
 OVERTAKING = """\
 Between the two measured sizes in the last column: at each, one of the two arms is shown to be the faster."""
 
