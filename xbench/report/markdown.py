@@ -15,6 +15,7 @@ from xbench.report.tables.meanings import (
     machine_lines,
     share_grids,
     start_grids,
+    thread_grids,
 )
 from xbench.report.tables.pivot import pivot_grids
 from xbench.report.text.ability import ability_contract
@@ -22,10 +23,19 @@ from xbench.report.text.accuracy import contract
 from xbench.report.text.answers import answers, caveats
 from xbench.report.text.counting import products_left_out
 from xbench.report.text.phrases import is_brief
-from xbench.report.text.protocol import GROWTH, OVERTAKING, PARETO, PROTOCOL, STARTING, circumstances, explanations
+from xbench.report.text.protocol import (
+    GROWTH,
+    OVERTAKING,
+    PARETO,
+    PROTOCOL,
+    STARTING,
+    THREADS,
+    circumstances,
+    explanations,
+)
 
 BEHIND = (
-    *("breakdown", "roofline", "scaling", "memory_scaling", "learning"),
+    *("breakdown", "roofline", "scaling", "memory_scaling", "threads", "learning"),
     *("ability", "ability_learning", "pareto"),
 )  # plots that are not beside the figures
 
@@ -51,6 +61,7 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
     machine = "\n".join(f"- {markdown(line)}" for line in machine_lines(results))
     parts += _section("How near the machine's limits", machine, limit_grids(results), links, ["roofline"])
     parts += _section("How it grows", GROWTH, exponent_grids(results), links, ["scaling", "memory_scaling"])
+    parts += _section("What more threads bring", THREADS, thread_grids(results), links, ["threads"])
     parts += _section("Who overtakes whom", OVERTAKING, crossover_grids(results) if brief else [], links, [])
     fair = "\n".join(f"- {markdown(line)}" for line in [*ability_contract(results), *contract(results)])
     parts += _section("What was learnt, and how", fair, [], links, ["ability_learning", "learning"])

@@ -25,6 +25,7 @@ PLOTS = (
     "speed",
     "scaling",
     "memory_scaling",
+    "threads",
     "breakdown",
     "roofline",
     "max_batch",

@@ -34,6 +34,7 @@ from xbench.report.tables.meanings import (
     machine_lines,
     share_grids,
     start_grids,
+    thread_grids,
 )
 from xbench.report.tables.pivot import pivot_grids
 from xbench.report.text.ability import ability_contract
@@ -41,7 +42,16 @@ from xbench.report.text.answer_groups import group
 from xbench.report.text.answers import answers, caveats
 from xbench.report.text.counting import products_left_out
 from xbench.report.text.phrases import is_brief
-from xbench.report.text.protocol import GROWTH, OVERTAKING, PARETO, PROTOCOL, STARTING, circumstances, explanations
+from xbench.report.text.protocol import (
+    GROWTH,
+    OVERTAKING,
+    PARETO,
+    PROTOCOL,
+    STARTING,
+    THREADS,
+    circumstances,
+    explanations,
+)
 
 
 def _inert(value: Any) -> Any:
@@ -182,6 +192,7 @@ def _sections(results: Results) -> list[Section]:
         Section("What a training step is made of", [], [], "step" if "backward_time" in measured else ""),
         Section("How near the machine's limits", machine_lines(results), limit_grids(results)),
         Section("How it grows", [GROWTH], exponent_grids(results)),
+        Section("What more threads bring", [THREADS], thread_grids(results), pictures=_pictures(results, "threads")),
         Section("Who overtakes whom", [OVERTAKING], crossings),
         Section("Do the counters agree", products_left_out(results), counted, folded=True),
     ]

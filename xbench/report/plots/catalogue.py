@@ -28,6 +28,7 @@ DRAWN: dict[str, Callable[[Results], Figure | None]] = {
     "speed": speed_plots.speed,
     "scaling": growth_plots.scaling,
     "memory_scaling": growth_plots.memory_scaling,
+    "threads": growth_plots.threads,
     "training": part_plots.training,
     "breakdown": part_plots.breakdown,
     "roofline": part_plots.roofline,

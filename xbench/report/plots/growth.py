@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from xbench.analysis.results import Cell, Results
 from xbench.analysis.scaling import Exponent, exponent
+from xbench.analysis.threads import thread_scaling, threads_apart
 from xbench.report.plots.metrics import unit_of
 from xbench.report.plots.panels import (
     GREY,
@@ -21,6 +22,7 @@ from xbench.report.plots.panels import (
     make_figure,
     mark_void,
     set_log,
+    set_ticks,
     span,
     style,
     swatch,
@@ -46,6 +48,33 @@ def memory_scaling(results: Results) -> Figure | None:
     measured = "peak_memory" in results.metrics
     label = f"{'' if measured else 'predicted '}memory of the activations [MiB]"
     return _growth(results, Results.memory_metric_at, label, _mebibytes)
+
+
+def threads(results: Results) -> Figure | None:
+    """How many times as fast as with the fewest threads, against their number; dotted, were they all of use."""
+    found = {
+        places: {arm: thread_scaling(results, places, arm) for arm in results.arms}
+        for places in threads_apart(results.conditions)
+    }
+    found = {places: own for places, own in found.items() if any(own.values())}
+    if not found:
+        return None
+    figure, drawn = make_figure([Panel(places, "threads") for places in found], share="y")
+    speeds = [one.speed for own in found.values() for scalings in own.values() for one in scalings]
+    for i, (panel, axes) in enumerate(drawn):
+        first, last = panel.places[0].threads, panel.places[-1].threads
+        for arm, scalings in found[panel.places].items():
+            if scalings:
+                x = [first, *(one.threads for one in scalings)]
+                y = [Estimate.exact(1.0), *(one.speed for one in scalings)]
+                axes.errorbar(x, [one.value for one in y], error(y), capsize=3, **style(results, arm))
+        axes.plot([first, last], [1, last / first], color=GREY, linestyle=THEORY, linewidth=1)
+        set_ticks(axes, panel)
+        set_log(axes, "y", span([*speeds, Estimate.exact(1.0), Estimate.exact(last / first)]))
+        axes.set_ylabel(f"times as fast as with {first}" if i % across(len(drawn)) == 0 else "")
+    dots = Line2D([], [], color=GREY, linestyle=THEORY, linewidth=1)
+    add_legend(figure, [*(swatch(results, arm) for arm in results.arms), dots], [*results.arms, "all threads of use"])
+    return figure
 
 
 def _milliseconds(cell: Cell, metric: str) -> Estimate | None:

@@ -11,11 +11,12 @@ from xbench.analysis.crossovers import Crossover, crossovers
 from xbench.analysis.results import Cell, Results
 from xbench.analysis.roofline import attained, ceiling, limits, machine_of, shares
 from xbench.analysis.scaling import exponent
+from xbench.analysis.threads import thread_scaling, threads_apart
 from xbench.metrics.definitions import COMPONENTS
 from xbench.report.tables.grids import FEW, Grid, RowOf, make_grids
 from xbench.report.text.phrases import show_exponent
 from xbench.statistics.estimates import Estimate
-from xbench.wording.conditions import Conditions, conditions_line, name_extent, settings, show_crossing
+from xbench.wording.conditions import Conditions, conditions_line, in_words, name_extent, settings, show_crossing
 from xbench.wording.numbers import show_count, show_counted, show_interval, show_mib, show_number, show_share
 
 COUNTERS = ("torch", "fvcore", "ptflops")
@@ -110,6 +111,26 @@ def exponent_grids(results: Results) -> list[Grid]:
 
     heads = ["stated", "time", "stated, memory", "memory of activations"]
     return _by_setting(results, [sweep.conditions[0] for sweep in sweeps], heads, row, unsaid=["extent"])
+
+
+def thread_grids(results: Results) -> list[Grid]:
+    """By number of threads, how many times as fast an arm is as with the fewest, and the power of the threads."""
+    grids = []
+    for places in threads_apart(results.conditions):
+        more = places[1:]
+        heads = [f"{place.threads} threads × · power" for place in more]
+
+        def row(_: Conditions, arm: str, places: tuple[Conditions, ...] = places) -> list[str] | None:
+            found = {one.threads: one for one in thread_scaling(results, places, arm)}
+            cells = [found.get(place.threads) for place in places[1:]]
+            said = [f"{show_interval(one.speed)} · {show_interval(one.power)}" if one else "–" for one in cells]
+            return said if found else None
+
+        title = f"As fast as with {in_words(places[0])['threads']} · {{}}"
+        grids += make_grids(
+            places[:1], results.arms, heads, row, together=False, marked=results.marked, title=title, unsaid=["threads"]
+        )
+    return grids
 
 
 def crossover_grids(results: Results) -> list[Grid]:

@@ -57,6 +57,10 @@ STARTING = """\
 An export is compared with torch on three inputs, and on one at another size; "off by" is the largest difference,
 relative to the largest output. The first pass includes what is compiled or loaded for it. A process holds Python and
 torch, too, also where another engine runs the model."""
+THREADS = """\
+How many times as fast an arm is as with the fewest threads, and the power of the number of threads that this is: 1
+where twice the threads are twice as fast, 0 where they bring nothing. Runs with few and with many threads take no
+turns; the intervals (95 %) are Welch's, over launches."""
 OVERTAKING = """\
 Between the two measured sizes in the last column: at each, one of the two arms is shown to be the faster."""
 
