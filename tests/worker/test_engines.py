@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from xbench.engines.exports import compare, export
+from xbench.engines.sessions import ExportError, start
 from xbench.errors import UserError
 from xbench.parsing.axes import ENGINES
 from xbench.study.request import StudyRequest, make_study
-from xbench.worker.engines import Engine, ExportError, start
-from xbench.worker.exporting import compare, export
+from xbench.worker.engines import Engine
 from xbench.worker.subject import Subject
 
 for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
@@ -32,8 +33,20 @@ def test_an_engine_computes_what_torch_does(mode, tmp_path):
     eager = Subject(replace(case, arm=replace(case.arm, mode="eager")), [])
     subject = Subject(case, [], exports=tmp_path)
     for batch in (2, 1):  # an export of its own for each
-        torch.testing.assert_close(subject.forward(batch), eager.forward(batch), rtol=1e-4, atol=1e-5)
-    assert len(list(tmp_path.glob(f"*.{mode}"))) == len(list(tmp_path.glob("*[0-9a-f].onnx"))) == 2
+        found, expected = subject.forward(batch), eager.forward(batch)
+        off = float((found - expected).abs().max() / expected.abs().max())
+        # Eight bits are one of 256 steps in each of some products.
+        assert (1e-3 < off < 0.1) if mode.endswith("_int8") else off < 1e-5
+        if mode.endswith("_int8"):
+            assert subject.run.exported["off"] == pytest.approx(off, rel=0.01)
+    assert len(list(tmp_path.glob(f"*.{mode}"))) == 2
+
+
+def test_what_an_engine_cannot_read_is_said(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    for mode in ("onnxruntime", "openvino"):
+        with pytest.raises(ExportError, match=f"{mode} cannot run the exported model: "):
+            start(mode, tmp_path / "model.onnx", 1)
 
 
 @pytest.mark.process

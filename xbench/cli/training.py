@@ -2,7 +2,8 @@
 
 import os
 import time
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,9 +27,13 @@ from xbench.cli.options import (
 )
 from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
+from xbench.errors import UserError
+from xbench.parsing.axes import ENGINES
 from xbench.signals import InterruptedRunError
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from xbench.training.loop import Step
 
 TRAINED, EVALUATED = "What is trained", "What is evaluated"
@@ -125,14 +130,22 @@ def evaluate(
             takes="WHAT",
         ),
     ] = None,
+    mode: Annotated[
+        str,
+        option(EVALUATED, f"How it runs: eager, or exported, in fp32 or int8: {', '.join(ENGINES)}.", takes="MODE"),
+    ] = "eager",
     device: Device = "cpu",
     threads: ThreadCount = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Top-1 of trained weights; on request at another resolution, patch size, or on other data. For example:
+    """Top-1 of trained weights; on request at another resolution, patch size, in another engine or on other data.
 
-    xbench evaluate my-xfa --res 128
+    For example:
+
+        xbench evaluate my-xfa --res 128
+
+        xbench evaluate my-xfa --mode onnxruntime_int8
     """
     import json
 
@@ -141,6 +154,7 @@ def evaluate(
     from xbench.training.request import check_cuda
 
     one_of("split", split, ("val", "test"))
+    one_of("mode", mode, ("eager", *ENGINES))
     one_of("device", device, DEVICES)
     if unreadable is not None:
         one_of("unreadable", unreadable, UNREADABLE)
@@ -156,16 +170,18 @@ def evaluate(
     trained = read_job(folder)
     check_weights(folder)
     allow([trained.attn] if trained.attn else [], folder / CONFIG, trust)
-    job, found, facts = evaluate_folder(
-        folder,
-        split=split,
-        data=data,
-        img_size=img_size,
-        patch_size=patch_size,
-        device=device,
-        threads=count,
-        unreadable=unreadable,
-    )
+    with _engine(mode, device, count) as deploy:
+        job, found, facts = evaluate_folder(
+            folder,
+            split=split,
+            data=data,
+            img_size=img_size,
+            patch_size=patch_size,
+            device=device,
+            threads=count,
+            unreadable=unreadable,
+            deploy=deploy,
+        )
     low, high = found.interval
     if as_json:
         values = {"correct": found.correct, "images": found.images, "top1": found.top1, "low": low, "high": high}
@@ -219,3 +235,31 @@ class _Bar:
             f"{entry['images_per_second']:,.0f} img/s",
             highlight=False,
         )
+
+
+@contextmanager
+def _engine(mode: str, device: str, threads: int) -> "Iterator[Callable[[nn.Module, list[Tensor]], nn.Module] | None]":
+    """What puts a trained model into the engine of ``mode``; None for eager.
+
+    Raises:
+        UserError: the engine is not installed, or not for this device.
+    """
+    if mode == "eager":
+        yield None
+        return
+    from xbench.engines.exports import Deployed
+    from xbench.engines.sessions import check_installed
+    from xbench.files.temporary import scratch
+
+    check_installed(mode)
+    if device != "cpu":
+        raise UserError(f"mode '{mode}' is for the CPU, not for {device}.")
+    with scratch() as folder:
+
+        def deploy(model: "nn.Module", batches: "list[Tensor]") -> "nn.Module":
+            alike = [images for images in batches if images.shape == batches[0].shape]
+            made = Deployed(mode, model, alike, threads, folder)
+            progress().print(f"{mode}: outputs are {made.off:.0e} of the largest off torch's.", highlight=False)
+            return made
+
+        yield deploy

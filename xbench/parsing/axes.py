@@ -13,7 +13,7 @@ from xbench.errors import UserError, unknown_name
 LEVELS = ("op", "layer", "block", "model")
 OF_TOKENS = ("op", "layer")  # levels that see tokens, and no image
 DIRECTIONS = ("inference", "training")
-ENGINES = ("onnxruntime", "openvino")  # modes in which another library than torch runs the model
+ENGINES = ("onnxruntime", "onnxruntime_int8", "openvino")  # run by another library than torch
 MODES = ("eager", "folded", "channels_last", "compile", "cuda_graph", *ENGINES)
 DTYPES = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")

@@ -1,12 +1,14 @@
 """Top-1 accuracy of a model on images that it was not trained on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from xbench.data import Data
 from xbench.errors import UserError
@@ -14,6 +16,8 @@ from xbench.statistics.proportions import wilson
 from xbench.training.checkpoint import read_job, read_weights
 from xbench.training.distributed import start
 from xbench.training.job import Job
+
+CALIBRATION = 4  # batches of validation, for a model that is deployed
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,13 @@ def evaluate(
     device: str = "cpu",
     threads: int = 1,
     unreadable: str | None = None,
+    deploy: Callable[[nn.Module, list[Tensor]], nn.Module] | None = None,
 ) -> tuple[Job, Accuracy, dict[str, Any]]:
     """Top-1 of weights that ``train`` left in ``folder``; on other data, resolution or patch size where given.
 
     Images that cannot be read are dealt with as in training, unless ``unreadable`` says otherwise. The last part of
-    what is returned are the facts of the split.
+    what is returned are the facts of the split. ``deploy`` makes of the model, and of some batches of validation, what
+    is tested in its place.
 
     Raises:
         UserError: the folder holds no training run; weights that do not fit the model; other data with another number
@@ -90,12 +96,15 @@ def evaluate(
     torch.set_num_threads(threads)
     # A CPU computes what was trained in fp16 in the precision that its weights have.
     fabric = start(device, "fp32" if (device, job.recipe.dtype) == ("cpu", "fp16") else job.recipe.dtype)
-    opened = job.open_data(fabric.global_rank, fabric.world_size, inspected=(split,))
+    opened = job.open_data(fabric.global_rank, fabric.world_size, inspected=(split, *(["val"] if deploy else [])))
     model = job.build(opened.num_classes)
     try:
         model.load_state_dict(read_weights(folder))
     except RuntimeError as error:
         lines = str(error).splitlines()
         raise UserError(f"the weights in {folder} do not fit {job.name} on {job.data}: {lines[-1].strip()}") from error
-    found = accuracy(model.to(fabric.device), opened, split, fabric)
+    model = model.eval().requires_grad_(False).to(fabric.device)
+    if deploy is not None:
+        model = deploy(model, [images for images, _ in islice(opened.evaluate("val"), CALIBRATION)])
+    found = accuracy(model, opened, split, fabric)
     return job, found, opened.facts()["splits"][split]

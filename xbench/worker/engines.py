@@ -1,39 +1,27 @@
-"""Engines that people deploy on: a model is exported to ONNX, compared with torch and run by ONNX Runtime or OpenVINO.
+"""A case's model in an engine (``xbench.engines``).
 
 A process that measures never exports: that is another's work (``exporting``), done once for all launches of a run. It
 runs the engine on several inputs, and on one the same model exported at another size, and refuses an export whose
-outputs are not torch's, so that no figure of a wrong one exists. Threads are as many as the case has; how they wait is
-as the library ships it.
+outputs are not torch's, so that no figure of a wrong one exists. What int8 changes is told, not refused.
 """
 
 import hashlib
-import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
 
+from xbench.engines.sessions import INT8, ExportError, Run, check_installed, start
 from xbench.errors import UserError
 from xbench.study.case import Case
 
-Run = Callable[[np.ndarray], np.ndarray]
-PACKAGES = {
-    "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
-    "openvino": ("onnx", "onnxscript", "openvino"),
-}
 FIXED = ("attn", "baseline", "level", "img_size", "tokens", "patch_size", "size", "dtype")  # of a case, for an export
-
-
-class ExportError(UserError):
-    """A model cannot be exported, or what is exported does not compute what the model computes."""
 
 
 def check_engine(case: Case) -> None:
@@ -45,14 +33,7 @@ def check_engine(case: Case) -> None:
     mode = case.arm.mode
     if (case.direction, case.device, case.dtype) != ("inference", "cpu", "fp32"):
         raise UserError(f"mode '{mode}' is for inference in fp32 on the CPU.")
-    for package in PACKAGES[mode]:
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f"mode '{mode}' needs {package}: pip install 'xbench[{mode_extra(mode)}]'.")
-
-
-def mode_extra(mode: str) -> str:
-    """The extra of xbench that brings the engine."""
-    return "onnx" if mode == "onnxruntime" else mode
+    check_installed(mode)
 
 
 class Engine:
@@ -101,34 +82,9 @@ class Engine:
         self.exported = json.loads(compared.read_text())
         if error := self.exported.get("error"):
             raise ExportError(error)
-        return path
+        return path.with_suffix(".int8.onnx") if case.arm.mode.endswith(INT8) else path
 
 
 def _last(done: "subprocess.CompletedProcess[str]") -> str:
     lines = done.stderr.strip().splitlines()
     return f"exporting ended with exit code {done.returncode}: {lines[-1] if lines else 'nothing on standard error'}"
-
-
-def start(mode: str, path: Path, threads: int) -> Run:
-    """What runs the ONNX file in this process: an array [B, …] → an array."""
-    return _onnxruntime(path, threads) if mode == "onnxruntime" else _openvino(path, threads)
-
-
-def _onnxruntime(path: Path, threads: int) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (given,) = (one.name for one in session.get_inputs())
-    return lambda x: session.run(None, {given: x})[0]
-
-
-def _openvino(path: Path, threads: int) -> Run:
-    import openvino
-
-    # A processor with bf16 would otherwise compute in it.
-    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    request = openvino.compile_model(path, "CPU", settings).create_infer_request()
-    return lambda x: request.infer([x], share_inputs=True)[0]

@@ -1,54 +1,20 @@
 """Exports a model to ONNX and compares what an engine makes of it with torch: a process of its own, for ``engines``."""
 
 import contextlib
-import io
 import json
-import os
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from xbench.engines.exports import compare, export, quantize
+from xbench.engines.sessions import INT8, ExportError, start
 from xbench.study.case import Case
-from xbench.worker.engines import ExportError, Run, start
 from xbench.worker.subject import Subject
-
-CLOSE = 1e-3  # of the largest output; a right export is some 1e-6 off
-
-
-def export(model: nn.Module, inputs: Tensor, path: Path) -> None:
-    """The model for inputs of this shape, as torch exports it, optimized as it comes, in one file."""
-    half = path.with_suffix(".half")
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        torch.onnx.export(model, (inputs,), half, dynamo=True, external_data=False, verbose=False)
-    os.replace(half, path)
-
-
-def compare(run: Run, model: nn.Module, inputs: list[Tensor]) -> float:
-    """The largest difference of an export's outputs, relative to the largest output.
-
-    Raises:
-        ExportError: it is not that of rounding.
-    """
-    worst = 0.0
-    for x in inputs:
-        with torch.inference_mode():
-            expected = model(x)
-        found = torch.from_numpy(run(x.numpy()))
-        if found.shape != expected.shape:
-            raise ExportError(f"the exported model returns {tuple(found.shape)}, not {tuple(expected.shape)}")
-        off = float((found - expected).abs().max() / expected.abs().max())
-        if not off <= CLOSE:
-            raise ExportError(f"the exported model is wrong: its outputs are {off:.1e} of the largest off torch's")
-        worst = max(worst, off)
-    return worst
 
 
 def _export_and_compare(case: Case, photos: list[Path], path: Path) -> dict[str, Any]:
@@ -65,12 +31,16 @@ def _export_and_compare(case: Case, photos: list[Path], path: Path) -> dict[str,
         export(subject.model, subject.inputs, path)
         took.write_text(str(time.monotonic() - began))
     noise = torch.randn(subject.inputs.shape, generator=torch.Generator().manual_seed(1))
-    run = start(case.arm.mode, path, case.threads)
-    off = compare(run, subject.model, [subject.inputs, noise, 3 * noise])
+    engine, inputs = case.arm.mode.removesuffix(INT8), [subject.inputs, noise, 3 * noise]
+    off = compare(start(engine, path, case.threads), subject.model, inputs)
     for other in _at_another_size(eager):
         small, beside = Subject(other, photos), path.with_suffix(".small.onnx")
         export(small.model, small.inputs, beside)
-        off = max(off, compare(start(case.arm.mode, beside, case.threads), small.model, [small.inputs]))
+        off = max(off, compare(start(engine, beside, case.threads), small.model, [small.inputs]))
+    if case.arm.mode.endswith(INT8):
+        path = path.with_suffix(".int8.onnx")
+        quantize(path.with_suffix("").with_suffix(".onnx"), [subject.inputs], path)
+        off = compare(start(case.arm.mode, path, case.threads), subject.model, [subject.inputs], close=None)
     return {"off": off, "bytes": path.stat().st_size, "seconds": float(took.read_text())}
 
 
@@ -94,7 +64,7 @@ def main() -> None:
             answer = {"error": str(error)}
         except Exception as error:
             first = next(iter(str(error).strip().splitlines()), "")
-            answer = {"error": f"cannot be exported: {type(error).__name__}: {first[:300]}"}
+            answer = {"error": f"{type(error).__name__}: {first[:300]}"}
     print(json.dumps(answer))
 
 
