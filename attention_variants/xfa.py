@@ -173,7 +173,7 @@ class CrossFeatureAttention(nn.Module):
         sums, totals = torch.bmm(rows.transpose(0, 1), x).transpose(0, 1), rows.sum(dim=2, keepdim=True)
 
         k_weight, k_bias = (part[heads * dim :].view(heads, dim, -1) for part in (self.qk.weight, self.qk.bias))
-        k_mean = torch.baddbmm(totals[:heads] * k_bias.mT, sums[:heads], k_weight.mT)  # [H, B, D]
+        k_mean = torch.bmm(sums[:heads], k_weight.mT) + totals[:heads] * k_bias.mT  # [H, B, D]
         weights = torch.bmm(self._feature(k_mean), qk[..., : heads * dim].mT).view(batch, heads, rank, tokens)
         weights = (weights * shorten_q.transpose(0, 1).unsqueeze(2)).view(batch, heads * rank, tokens)  # q̂ · K_f
         return torch.baddbmm(self.proj.bias, weights.mT, self._values(sums[heads:], totals[heads:]))
@@ -232,7 +232,7 @@ class CrossFeatureAttention(nn.Module):
         """λ · K_c · x, [H · r, B, C], and λ · K_c summed, [H · r, B, 1] → λ · K_c · v · W_o, [B, H · r, C]."""
         (rows, batch, channels), heads, dim = sums.shape, self.num_heads, self.head_dim
         weight, bias = self.value.weight.view(heads, dim, channels), self.value.bias.view(heads, 1, dim)
-        values = torch.baddbmm(totals.reshape(heads, -1, 1) * bias, sums.reshape(heads, -1, channels), weight.mT)
+        values = torch.bmm(sums.reshape(heads, -1, channels), weight.mT) + totals.reshape(heads, -1, 1) * bias
         values = torch.bmm(values, self.proj.weight.view(channels, heads, dim).permute(1, 2, 0))
         return values.view(rows, batch, channels).transpose(0, 1)
 
