@@ -39,7 +39,7 @@ and kept per token it is a matrix, where the paper says "vector".
 
 import math
 import os
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from importlib.util import find_spec
 from itertools import product
 
@@ -126,6 +126,8 @@ class CrossFeatureAttention(nn.Module):
         # x: [B, N, C]
         order = self._fastest(x) if self.order == "auto" else self.order
         if order == "fused":
+            if self.order == "fused":
+                self._require_kernels(x)
             return self.fused(x)
         return self.plain(x, grid) if order == "plain" else self.folded(x, grid)
 
@@ -179,16 +181,7 @@ class CrossFeatureAttention(nn.Module):
         return torch.baddbmm(self.proj.bias, weights.mT, self._values(sums[heads:], totals[heads:]))
 
     def fused(self, x: Tensor) -> Tensor:
-        """[B, N, C] → the same, by kernels that pass over the tokens twice.
-
-        Raises:
-            UserError: the kernels do not take x, or there is no GPU.
-        """
-        if not self._fits_kernels(x) or not (x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"):
-            raise UserError(
-                "xfa:order=fused needs a GPU, Triton, context=tokens, and bf16, fp16 or fp32 where torch may use TF32; "
-                f"here are {x.device.type}, {str(x.dtype).removeprefix('torch.')} and {x.shape[2]} channels."
-            )
+        """[B, N, C] that the kernels take → the same, by kernels that pass over the tokens twice."""
         from attention_variants.kernels.xfa import read, summed
 
         (batch, tokens, _), heads = x.shape, self.num_heads
@@ -202,9 +195,20 @@ class CrossFeatureAttention(nn.Module):
         values = self._values(sums.transpose(0, 1), totals.t().unsqueeze(2))
         return read(x, q_weight, q_bias, columns, values, self.proj.bias, heads)
 
+    def _require_kernels(self, x: Tensor) -> None:
+        """
+        Raises:
+            UserError: the kernels do not take x, or there is no GPU.
+        """
+        if not self._fits_kernels(x) or not (x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"):
+            raise UserError(
+                "xfa:order=fused needs a GPU, Triton, context=tokens, and bf16, fp16 or fp32 where torch may use TF32; "
+                f"here are {x.device.type}, {str(x.dtype).removeprefix('torch.')} and {x.shape[2]} channels."
+            )
+
     def _fits_kernels(self, x: Tensor) -> bool:
         """Whether the kernels take x."""
-        if self.context == "grid" or find_spec("triton") is None:
+        if self.context == "grid" or not _has_triton():
             return False
         from attention_variants.kernels.xfa import takes
 
@@ -267,3 +271,8 @@ class CrossFeatureAttention(nn.Module):
         between = (1 + 2 * rank) * qkv_dim * embed_dim
         read = heads * rank * tokens * (qkv_dim + embed_dim)
         return 2 * tokens * embed_dim * qkv_dim + taps + summed + between + read
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None

@@ -68,7 +68,7 @@ def exponent(results: Results, sweep: Sweep, arm: str, metric: str) -> Exponent 
         return None
     logs: dict[float, list[float]] = {}
     for conditions in sweep.conditions:
-        if results.trusted(conditions, metric) and (found := _logs(results, conditions, arm, metric)):
+        if results.trusted(conditions, metric) and (found := launch_times(results, conditions, arm, metric)):
             logs.setdefault(math.log(conditions.n_tokens), []).extend(found)
     sizes = sorted(logs)
     if len(sizes) < MIN_SIZES:
@@ -106,7 +106,7 @@ def _straight(slopes: Sequence[Slope]) -> bool | None:
     return max(slope.low for slope in known) - min(slope.high for slope in known) <= SAME_EXPONENT
 
 
-def _logs(results: Results, conditions: Conditions, arm: str, metric: str) -> list[float]:
+def launch_times(results: Results, conditions: Conditions, arm: str, metric: str) -> list[float]:
     """One log per launch of what is to grow: seconds or bytes. One in all for exact figures."""
     records = results.measured(conditions, arm, metric)
     if not records:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from xbench.analysis.results import Results
-from xbench.metrics.definitions import METRICS
-from xbench.statistics.estimates import Estimate, launch_logs
+from xbench.analysis.scaling import launch_times
+from xbench.statistics.estimates import Estimate
 from xbench.statistics.slopes import slope_between
 from xbench.study.conditions import Conditions
 
@@ -37,12 +37,8 @@ def thread_scaling(results: Results, places: tuple[Conditions, ...], arm: str) -
     metric = results.speed_metric_at(places[0])
     if metric is None:
         return []
-    sign = 1 if METRICS[metric].better == "higher" else -1
-    logs = {
-        place.threads: [sign * log for log in launch_logs(results.samples(place, arm, metric)).values()]
-        for place in places
-        if results.measured(place, arm, metric)
-    }
+    times = {place.threads: launch_times(results, place, arm, metric) for place in places}
+    logs = {threads: [-log for log in own] for threads, own in times.items() if own}
     first = places[0].threads
     found = []
     for threads in (threads for threads in logs if first in logs and threads > first):

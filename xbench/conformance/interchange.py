@@ -1,19 +1,19 @@
 """That an attention can be saved, copied, compiled and exported without becoming another."""
 
-import contextlib
 import copy
-import importlib.util
 import io
 import warnings
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest import SkipTest
 
 import torch
 
 from xbench.conformance.check import Candidate, check, first_line, require, require_close, require_finite
+from xbench.engines.exports import export as export_onnx
+from xbench.engines.sessions import ExportError, check_installed, start
+from xbench.errors import UserError
 from xbench.models.alone import Alone
-
-ON_CPU = "CPUExecutionProvider"
 
 
 @check("state dict")
@@ -86,30 +86,21 @@ def onnx(candidate: Candidate) -> None:
 
     There are as many sequences as heads, which a rewrite of the exporter has taken for one another.
     """
-    runtime = _onnx_runtime()
+    try:
+        check_installed("onnxruntime")
+    except UserError as missing:
+        raise SkipTest(str(missing)) from missing
     attention = candidate.build().requires_grad_(False)
     batch = candidate.widths["num_heads"]
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            example = (candidate.tokens(batch=batch),)
-            program = torch.onnx.export(Alone(attention, candidate.grid), example, dynamo=True, verbose=False)
-            assert program is not None
-            session = runtime.InferenceSession(program.model_proto.SerializeToString(), providers=[ON_CPU])
-    except Exception as error:
-        require(False, f"cannot be exported: {first_line(error)}")
-    (name,) = (one.name for one in session.get_inputs())
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "attention.onnx")
+        try:
+            export_onnx(Alone(attention, candidate.grid), candidate.tokens(batch=batch), path)
+            run = start("onnxruntime", path, torch.get_num_threads())
+        except ExportError as error:
+            require(False, str(error))
     for seed in (1, 2, 3):
         x = candidate.tokens(batch=batch, seed=seed)
-        found = torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+        found = torch.from_numpy(run(x.numpy()))
         require_finite(found, "exported")
         require_close(found, attention(x, candidate.grid), "exported")
-
-
-def _onnx_runtime() -> Any:
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        if importlib.util.find_spec(package) is None:
-            raise SkipTest(f"{package} is not installed (pip install 'xbench[onnx]')")
-    import onnxruntime
-
-    return onnxruntime

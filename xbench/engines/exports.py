@@ -5,7 +5,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +16,23 @@ from xbench.engines.sessions import INT8, ExportError, Run, start
 CLOSE = 1e-3  # of the largest output; a right export is some 1e-6 off
 
 
+def off_by(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, relative to the largest value that was expected."""
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what exporters print, warn of and log, such as that the weights of a norm have one axis."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def export(model: nn.Module, inputs: Tensor, path: Path) -> None:
     """The model for inputs of this shape, as torch exports it, optimized as it comes, in one file.
 
@@ -24,8 +41,7 @@ def export(model: nn.Module, inputs: Tensor, path: Path) -> None:
     """
     half = path.with_suffix(".half")
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with _quietly():
             torch.onnx.export(model, (inputs,), half, dynamo=True, external_data=False, verbose=False)
     except Exception as error:
         first = next(iter(str(error).strip().splitlines()), "")[:300]
@@ -46,7 +62,7 @@ def compare(run: Run, model: nn.Module, inputs: Sequence[Tensor], close: float |
         found = torch.from_numpy(run(x.numpy()))
         if found.shape != expected.shape:
             raise ExportError(f"the exported model returns {tuple(found.shape)}, not {tuple(expected.shape)}")
-        off = float((found - expected).abs().max() / expected.abs().max())
+        off = off_by(found, expected)
         if close is not None and not off <= close:
             raise ExportError(f"the exported model is wrong: its outputs are {off:.1e} of the largest off torch's")
         worst = max(worst, off)
@@ -72,15 +88,32 @@ def quantize(path: Path, inputs: Sequence[Tensor], quantized: Path) -> None:
 
     half, ready = quantized.with_suffix(".half"), quantized.with_suffix(".ready")
     (given,) = (one.name for one in onnx.load(path, load_external_data=False).graph.input)
-    logging.disable(logging.WARNING)  # of every norm it says that its weights have one axis
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
+    with _quietly():
         quant_pre_process(path, ready, skip_symbolic_shape=True)  # shapes are fixed
         types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
         quantize_static(ready, half, Inputs(given), per_channel=True, **types)
-    logging.disable(logging.NOTSET)
     ready.unlink()
     os.replace(half, quantized)
+
+
+def in_engine(
+    mode: str, path: Path, model: nn.Module, inputs: Sequence[Tensor], calibration: Sequence[Tensor], threads: int
+) -> tuple[Path, Run, float]:
+    """The model's export in the engine of ``mode``: the file that runs, what runs it, and how far it is off torch.
+
+    It is compared on ``inputs`` in fp32. In int8, of which ``calibration`` gives the ranges, how far it is off is told.
+
+    Raises:
+        ExportError: the engine cannot run it, or it is wrong.
+    """
+    run = start(mode.removesuffix(INT8), path, threads)
+    off = compare(run, model, inputs)
+    if mode.endswith(INT8):
+        quantized = path.with_suffix(".int8.onnx")
+        quantize(path, calibration, quantized)
+        path, run = quantized, start(mode, quantized, threads)
+        off = compare(run, model, calibration, close=None)
+    return path, run, off
 
 
 class Deployed(nn.Module):
@@ -99,12 +132,8 @@ class Deployed(nn.Module):
         super().__init__()
         path = folder / "model.onnx"
         export(model, calibration[0], path)
-        self._run, self._batch = start(mode.removesuffix(INT8), path, threads), len(calibration[0])
-        self.off = compare(self._run, model, calibration)
-        if mode.endswith(INT8):
-            quantize(path, calibration, folder / "int8.onnx")
-            self._run = start(mode, folder / "int8.onnx", threads)
-            self.off = compare(self._run, model, calibration, close=None)
+        self._batch = len(calibration[0])
+        _, self._run, self.off = in_engine(mode, path, model, calibration, calibration, threads)
 
     def forward(self, x: Tensor) -> Tensor:
         # x: [B, …]

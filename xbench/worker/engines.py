@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from xbench.engines.sessions import INT8, ExportError, Run, check_installed, start
+from xbench.engines.sessions import ExportError, Run, check_installed, start
 from xbench.errors import UserError
 from xbench.study.case import Case
 
@@ -82,7 +82,7 @@ class Engine:
         self.exported = json.loads(compared.read_text())
         if error := self.exported.get("error"):
             raise ExportError(error)
-        return path.with_suffix(".int8.onnx") if case.arm.mode.endswith(INT8) else path
+        return Path(self.exported["file"])
 
 
 def _last(done: "subprocess.CompletedProcess[str]") -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from xbench.engines.exports import compare, export, quantize
-from xbench.engines.sessions import INT8, ExportError, start
+from xbench.engines.exports import compare, export, in_engine
+from xbench.engines.sessions import ExportError, start
 from xbench.study.case import Case
 from xbench.worker.subject import Subject
 
@@ -20,8 +20,8 @@ from xbench.worker.subject import Subject
 def _export_and_compare(case: Case, photos: list[Path], path: Path) -> dict[str, Any]:
     """Exports where that is not done yet.
 
-    Returns how far the engine's outputs are ``off`` relative to the largest, also at another size, the file's ``bytes``
-    and the ``seconds`` that exporting took.
+    Returns the ``file`` that the engine runs and its ``bytes``, how far its outputs are ``off`` relative to the largest
+    one, also at another size, and the ``seconds`` that exporting took.
     """
     eager = replace(case, arm=replace(case.arm, mode="eager"))
     subject = Subject(eager, photos)
@@ -31,17 +31,14 @@ def _export_and_compare(case: Case, photos: list[Path], path: Path) -> dict[str,
         export(subject.model, subject.inputs, path)
         took.write_text(str(time.monotonic() - began))
     noise = torch.randn(subject.inputs.shape, generator=torch.Generator().manual_seed(1))
-    engine, inputs = case.arm.mode.removesuffix(INT8), [subject.inputs, noise, 3 * noise]
-    off = compare(start(engine, path, case.threads), subject.model, inputs)
+    inputs = [subject.inputs, noise, 3 * noise]
+    file, _, off = in_engine(case.arm.mode, path, subject.model, inputs, inputs[:1], case.threads)
     for other in _at_another_size(eager):
         small, beside = Subject(other, photos), path.with_suffix(".small.onnx")
         export(small.model, small.inputs, beside)
-        off = max(off, compare(start(engine, beside, case.threads), small.model, [small.inputs]))
-    if case.arm.mode.endswith(INT8):
-        path = path.with_suffix(".int8.onnx")
-        quantize(path.with_suffix("").with_suffix(".onnx"), [subject.inputs], path)
-        off = compare(start(case.arm.mode, path, case.threads), subject.model, [subject.inputs], close=None)
-    return {"off": off, "bytes": path.stat().st_size, "seconds": float(took.read_text())}
+        small_off = compare(start(case.arm.mode, beside, case.threads), small.model, [small.inputs])
+        off = max(off, small_off)
+    return {"file": str(file), "off": off, "bytes": file.stat().st_size, "seconds": float(took.read_text())}
 
 
 def _at_another_size(case: Case) -> Iterator[Case]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from xbench.engines.exports import off_by
 from xbench.errors import UserError
 
 CLOSE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}  # of the largest output
@@ -90,9 +91,9 @@ def fold_batch_norms(model: nn.Module, inputs: Tensor) -> int:
         setattr(model.get_submodule(parent), name, nn.Sequential(*rest) if rest else nn.Identity())
     model.requires_grad_(False)
     with torch.no_grad():
-        off = (model(inputs) - before).abs().max() / before.abs().max()
+        off = off_by(model(inputs), before)
     if not off <= CLOSE[inputs.dtype]:
-        raise RuntimeError(f"folding batch norms changes the outputs by {float(off):.1e} of the largest")
+        raise RuntimeError(f"folding batch norms changes the outputs by {off:.1e} of the largest")
     return len(pairs)
 
 
@@ -131,7 +132,7 @@ class CudaGraph:
         with torch.cuda.graph(graph):
             output = self._model(given)
         graph.replay()
-        off = (output - expected).abs().max() / expected.abs().max()
+        off = off_by(output, expected)
         if not off <= CLOSE[x.dtype]:
-            raise RuntimeError(f"a recorded forward is {float(off):.1e} of the largest output off one that runs")
+            raise RuntimeError(f"a recorded forward is {off:.1e} of the largest output off one that runs")
         return graph, given, output
