@@ -176,7 +176,8 @@ class CrossFeatureAttention(nn.Module):
 
         k_weight, k_bias = (part[heads * dim :].view(heads, dim, -1) for part in (self.qk.weight, self.qk.bias))
         k_mean = torch.bmm(sums[:heads], k_weight.mT) + totals[:heads] * k_bias.mT  # [H, B, D]
-        weights = torch.bmm(self._feature(k_mean), qk[..., : heads * dim].mT).view(batch, heads, rank, tokens)
+        feature = self._block_diagonal(self._feature(k_mean))
+        weights = torch.bmm(feature, qk[..., : heads * dim].mT).view(batch, heads, rank, tokens)
         weights = (weights * shorten_q.transpose(0, 1).unsqueeze(2)).view(batch, heads * rank, tokens)  # q̂ · K_f
         return torch.baddbmm(self.proj.bias, weights.mT, self._values(sums[heads:], totals[heads:]))
 
@@ -188,10 +189,9 @@ class CrossFeatureAttention(nn.Module):
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         (q_weight, k_weight), (q_bias, k_bias) = self.qk.weight.chunk(2), self.qk.bias.chunk(2)
-        taps = self._block_diagonal(self._taps(tokens).permute(3, 0, 1, 2)).permute(2, 0, 1)  # [H · D, taps, H · r]
-        sums, totals, k_sum = summed(x, k_weight, k_bias, taps / tokens, heads)
-        sums, totals, k_mean = (part.to(x.dtype) for part in (sums, totals, k_sum / tokens))
-        columns = self._feature(k_mean.view(batch, heads, -1).transpose(0, 1)).mT  # [B, H · D, H · r]
+        taps = self._taps(tokens).permute(0, 2, 3, 1).flatten(0, 1)  # [H · D, taps, r]
+        sums, totals, k_mean = summed(x, k_weight, k_bias, taps / tokens, heads)
+        columns = self._feature(k_mean.view(batch, heads, -1).transpose(0, 1)).mT.flatten(1, 2)  # [B, H · D, r]
         values = self._values(sums.transpose(0, 1), totals.t().unsqueeze(2))
         return read(x, q_weight, q_bias, columns, values, self.proj.bias, heads)
 
@@ -212,7 +212,7 @@ class CrossFeatureAttention(nn.Module):
             return False
         from attention_variants.kernels.xfa import takes
 
-        device, columns = x.device.type, self.num_heads * self.rank * self.context_conv.kernel_size[0]
+        device, columns = x.device.type, self.rank * self.context_conv.kernel_size[0]
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         return takes(dtype, x.shape[2], self.num_heads, self.head_dim, columns)
 
@@ -226,11 +226,11 @@ class CrossFeatureAttention(nn.Module):
         return weight * strength.view(-1, 1, 1, 1)
 
     def _feature(self, k_mean: Tensor) -> Tensor:
-        """The mean of k̂, [H, B, D] → K_f, [B, H · r, H · D], its heads' [r, D] along the diagonal."""
+        """The mean of k̂, [H, B, D] → K_f, [B, H, r, D]."""
         kernel = self.feature_conv.weight.view(self.num_heads, self.rank, -1)
         beside = F.pad(k_mean, (kernel.shape[2] // 2,) * 2).unfold(2, kernel.shape[2], 1)  # [H, B, D, kernel]
         feature = (beside @ kernel.mT.unsqueeze(1)).permute(1, 0, 3, 2)  # [B, H, r, D]
-        return self._block_diagonal(feature if self.directions is None else feature + self.directions)
+        return feature if self.directions is None else feature + self.directions
 
     def _values(self, sums: Tensor, totals: Tensor) -> Tensor:
         """λ · K_c · x, [H · r, B, C], and λ · K_c summed, [H · r, B, 1] → λ · K_c · v · W_o, [B, H · r, C]."""
