@@ -275,10 +275,10 @@ def test_weights_are_tested_at_another_resolution_and_patch_size(pictures, tmp_p
     job = make_job(pictures)
     found = train(job, tmp_path)
     _, same, _ = evaluate(tmp_path)
-    assert same.correct == found["correct"]
+    assert same["correct"] == found["correct"]
     assert found["low"] < found["top1"] <= 100
     other, accuracy, _ = evaluate(tmp_path, img_size=(64, 96), patch_size=1)
-    assert (other.img_size, other.patch_size, accuracy.images) == ((64, 96), 1, CLASSES * PER_CLASS)
+    assert (other.img_size, other.patch_size, accuracy["images"]) == ((64, 96), 1, CLASSES * PER_CLASS)
     with pytest.raises(UserError, match="do not fit"):
         evaluate(tmp_path, data="digits")
     with pytest.raises(UserError, match="no training run"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from xbench.analysis.ability import ability, probed
 from xbench.analysis.results import Results
-from xbench.metrics.definitions import METRICS
+from xbench.metrics.definitions import METRICS, PROBES
 from xbench.statistics.estimates import Estimate
 from xbench.statistics.verdicts import EFFECT, POINTS
 from xbench.study.conditions import Conditions
@@ -56,14 +56,16 @@ class Front:
 
 
 def fronts(results: Results) -> list[Front]:
-    """For each task and for top-1, against time, memory and multiply–accumulates: at the largest extent with a cost."""
+    """For each made-up task, and for the score of trained models, against time, memory and multiply–accumulates: at the
+    largest extent with a cost.
+    """
     return results.once(("fronts",), lambda: _fronts(results))
 
 
 def _fronts(results: Results) -> list[Front]:
     found = []
-    top1 = [("top1", place, place) for place in results.trained_places()]
-    for task, trained, place in [*((task, at, _largest(results, at)) for task, at in probed(results)), *top1]:
+    scored = [(results.score, place, place) for place in results.trained_places()]
+    for task, trained, place in [*((task, at, _largest(results, at)) for task, at in probed(results)), *scored]:
         for metric in (results.speed_metric_at(place), results.memory_metric_at(place), *COSTS):
             front = _front(results, task, trained, metric, place) if metric else None
             if front and len(front.points) > 1:
@@ -84,7 +86,7 @@ def _front(results: Results, task: str, trained: Conditions, metric: str, place:
     for arm in results.arms:
         worth, cost = results.cell(trained, arm, task), results.cell(place, arm, metric)
         if worth and worth.figure and cost and cost.figure:
-            reached = ability(results, trained, arm, task) if task != "top1" else None
+            reached = ability(results, trained, arm, task) if task in PROBES else None
             decided = reached is None or reached.decided
             points.append(Point(arm, worth.figure, as_cost(metric, cost.figure), decided))
     points.sort(key=lambda point: point.cost.value)

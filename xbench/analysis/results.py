@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from xbench.analysis.counted import exact_figure
 from xbench.analysis.sweeps import Sweep, find_sweeps
-from xbench.metrics.definitions import MEMORY, METRICS
+from xbench.metrics.definitions import MEMORY, METRICS, TASK_SCORES
 from xbench.records.ledger import Skipped
 from xbench.records.record import Record
 from xbench.statistics.estimates import Difference, Estimate, estimate, launch_log_ratios, over_launches
@@ -164,19 +164,25 @@ class Results:
         shown = failed or newest[-1]
         return Cell(metric, figure, shown.status, shown.reason, newest[-1].detail)
 
-    def trained_places(self, metric: str = "top1") -> list[Conditions]:
-        """The conditions under which any arm has a figure of a trained metric."""
+    @cached_property
+    def score(self) -> str:
+        """The first score of the task that the records are of."""
+        return next((name for name in TASK_SCORES if name in self.metrics), TASK_SCORES[0])
+
+    def trained_places(self, metric: str | None = None) -> list[Conditions]:
+        """The conditions under which any arm has a figure of a trained metric, the task's ``score`` by default."""
+        name = metric or self.score
         return self.once(
-            ("trained", metric),
-            lambda: [at for at in self.conditions if any(self.measured(at, arm, metric) for arm in self.arms)],
+            ("trained", name),
+            lambda: [at for at in self.conditions if any(self.measured(at, arm, name) for arm in self.arms)],
         )
 
-    def seeds(self, conditions: Conditions, arm: str, metric: str = "top1") -> dict[int, Record]:
+    def seeds(self, conditions: Conditions, arm: str, metric: str | None = None) -> dict[int, Record]:
         """By seed, the newest record of a trained model."""
-        return {record.launch: record for record in self.measured(conditions, arm, metric)}
+        return {record.launch: record for record in self.measured(conditions, arm, metric or self.score)}
 
     def difference(
-        self, conditions: Conditions, arm: str, to: str | None = None, metric: str = "top1"
+        self, conditions: Conditions, arm: str, to: str | None = None, metric: str | None = None
     ) -> Difference | None:
         """``arm``'s trained figure less ``to``'s (the reference arm's), in points, paired by seed."""
         of, against = (self.seeds(conditions, label, metric) for label in (arm, to or self.against))

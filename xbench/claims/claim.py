@@ -14,7 +14,7 @@ from xbench.errors import UserError, unknown_name
 from xbench.files.reading import read_toml
 from xbench.metrics.definitions import METRICS
 from xbench.models.sizes import SIZES
-from xbench.parsing.axes import DEVICES, DIRECTIONS, DTYPES, LEVELS, OF_TOKENS, parse_img_size
+from xbench.parsing.axes import DEVICES, DIRECTIONS, DTYPES, LEVELS, OF_TOKENS, TASKS, parse_img_size
 from xbench.study.conditions import Conditions
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -36,6 +36,7 @@ class ConditionsPattern(Strict):
 
     level: Literal[LEVELS] = "model"  # type: ignore[valid-type]
     direction: Literal[DIRECTIONS] = "inference"  # type: ignore[valid-type]
+    task: Literal[TASKS] = "classify"  # type: ignore[valid-type]
     res: int | str | list[int | str] = []
     tokens: int | list[int] = []
     patch: int = 2
@@ -67,7 +68,7 @@ class ConditionsPattern(Strict):
 
     def fits(self, conditions: Conditions, *, any_size: bool = False) -> bool:
         """Whether a comparison ran there; ``any_size`` leaves the resolution or the number of tokens open."""
-        asked = {key: getattr(self, key) for key in ("level", "direction", "size", "batch", "dtype")}
+        asked = {key: getattr(self, key) for key in ("level", "direction", "task", "size", "batch", "dtype")}
         asked |= {"patch_size": 1 if self.level in OF_TOKENS else self.patch}
         if self.device:
             asked["device"] = self.device

@@ -148,6 +148,7 @@ def _study(trials: Sequence[AnyTrial], quick: bool) -> Study:
         model=[arm for arm in arms if arm_kind(arm) == "baseline"],
         level=[place.level],
         direction=[place.direction],
+        task=place.task,
         patch=[] if alone else [place.patch],
         size=place.size,
         batch=[place.batch],

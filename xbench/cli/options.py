@@ -53,6 +53,14 @@ Reference = Annotated[
     str | None,
     option(COMPARED, "The arm that ratios refer to, by its name in tables. Default: the first.", takes="ARM"),
 ]
+Task = Annotated[
+    str,
+    option(
+        COMPARED,
+        "What models are for: classify, detect (YOLOv3, COCO's 80 classes), segment (an all-MLP head, Cityscapes' 19).",
+        takes="TASK",
+    ),
+]
 Level = Annotated[
     Many,
     option(
@@ -93,8 +101,9 @@ Metrics = Annotated[
     option(
         MEASURED,
         "params, macs, predicted_memory, latency, throughput, peak_memory, stock_latency, breakdown, limits, "
-        "max_batch; in training forward_time, backward_time, optimizer_time; on CUDA device_time; top1, recall and "
-        "two_hop, for which arms are trained. Default: all but predicted_memory, max_batch and the trained.",
+        "max_batch; in training forward_time, backward_time, optimizer_time; on CUDA device_time; accuracy (top1; ap "
+        "and ap50; miou), recall and two_hop, for which arms are trained. Default: all but predicted_memory, max_batch "
+        "and the trained.",
         takes="METRIC…",
     ),
 ]
@@ -132,8 +141,8 @@ Data = Annotated[
     str | None,
     option(
         ACCURACY,
-        "What accuracy is trained and tested on: digits, canvas, or a set on disk such as folder:/data/imagenet. "
-        "Default: digits.",
+        "What accuracy is trained and tested on: digits, canvas, or a set on disk such as folder:/data/imagenet; with "
+        "boxes or masks scenes, coco:…, cityscapes:…, masks:…. Default: digits, for other tasks scenes.",
         takes="DATA",
     ),
 ]
@@ -200,6 +209,7 @@ class StudyOptions:
     attn: Attn = None
     model: Model = None
     reference: Reference = None
+    task: Task = "classify"
     level: Level = None
     res: Res = None
     tokens: Tokens = None

@@ -15,10 +15,12 @@ from xbench.cli.arguments import ManyValues
 from xbench.cli.options import (
     ACCURACY,
     OUTPUT,
+    Data,
     Device,
     Epochs,
     Json,
     Recipe,
+    Task,
     ThreadCount,
     Unreadable,
     Workers,
@@ -30,6 +32,8 @@ from xbench.cli.trust import Trust, allow
 from xbench.errors import UserError
 from xbench.parsing.axes import ENGINES
 from xbench.signals import InterruptedRunError
+from xbench.tasks import SCORES
+from xbench.wording.scores import SHORT
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,14 +55,13 @@ def train(
         ),
     ] = None,
     model: Annotated[str | None, option(TRAINED, "A whole timm model instead: mobilevit_s, …", takes="NAME")] = None,
+    task: Task = "classify",
     res: Annotated[
         str, option(TRAINED, "Image size in pixels: 64, or 64x128 for height x width.", takes="PIXELS")
     ] = "64",
     patch: Annotated[int, option(TRAINED, "Patch size of the XF blocks.", takes="SIDE")] = 2,
     size: Annotated[str, option(TRAINED, "XFormer's size: s, xs or xxs.", takes="SIZE")] = "s",
-    data: Annotated[
-        str, option(ACCURACY, "digits, canvas, or a set on disk: folder:/data/imagenet.", takes="DATA")
-    ] = "digits",
+    data: Data = None,
     epochs: Epochs = None,
     recipe: Recipe = None,
     seed: Annotated[int, option(ACCURACY, "Decides weights and pixels.", takes="N")] = 0,
@@ -83,7 +86,7 @@ def train(
     from xbench.training.request import make_job
 
     job = make_job(
-        attn, model, data, res, patch, size, epochs, recipe or [], seed, device, threads, workers, unreadable
+        attn, model, data, res, patch, size, epochs, recipe or [], seed, device, threads, workers, unreadable, task
     )
     from xbench.processes.child import keep_heap
     from xbench.training.loop import DivergedError
@@ -105,8 +108,8 @@ def train(
         return
     left_out = _left_out(found["data"]["splits"]["test"])
     output().print(
-        f"{job.name}: top-1 {found['top1']:.2f} % ({found['low']:.2f}–{found['high']:.2f}) of {found['images']:,} test "
-        f"images of {job.data}{left_out}, after {job.recipe.epochs} epochs. Weights: {folder}",
+        f"{job.name}: {_scores(job.task, found)} of {found['images']:,} test images of {job.data}{left_out}, "
+        f"after {job.recipe.epochs} epochs. Weights: {folder}",
         soft_wrap=True,
         highlight=False,
     )
@@ -134,12 +137,20 @@ def evaluate(
         str,
         option(EVALUATED, f"How it runs: eager, or exported, in fp32 or int8: {', '.join(ENGINES)}.", takes="MODE"),
     ] = "eager",
+    window: Annotated[
+        str | None,
+        option(
+            EVALUATED,
+            "Segment large images by overlapping windows of so many pixels: 512, or 512x1024. Default: at once.",
+            takes="PIXELS",
+        ),
+    ] = None,
     device: Device = "cpu",
     threads: ThreadCount = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Top-1 of trained weights; on request at another resolution, patch size, in another engine or on other data.
+    """Scores of trained weights; on request at another resolution, patch size, in another engine or on other data.
 
     For example:
 
@@ -180,20 +191,25 @@ def evaluate(
             device=device,
             threads=count,
             unreadable=unreadable,
+            window=parse_img_size(window) if window is not None else None,
             deploy=deploy,
         )
-    low, high = found.interval
     if as_json:
-        values = {"correct": found.correct, "images": found.images, "top1": found.top1, "low": low, "high": high}
-        put(json.dumps({**values, "split": split, "facts": facts, "job": job.as_dict()}))
+        put(json.dumps({**found, "split": split, "facts": facts, "job": job.as_dict()}))
         return
     height, width = job.img_size
     output().print(
-        f"{job.name} at {height}×{width} px, patch {job.patch_size}: top-1 {found.top1:.2f} % ({low:.2f}–{high:.2f}) "
-        f"of {found.images:,} {split} images of {job.data}{_left_out(facts)}.",
+        f"{job.name} at {height}×{width} px, patch {job.patch_size}: {_scores(job.task, found)} of {found['images']:,} "
+        f"{split} images of {job.data}{_left_out(facts)}.",
         soft_wrap=True,
         highlight=False,
     )
+
+
+def _scores(task: str, found: dict[str, Any]) -> str:
+    """ "top-1 93.2 % (92.1–94.1)", or the scores of the task, of which no interval is known."""
+    said = ", ".join(f"{SHORT[name]} {found[name]:.2f} %" for name in SCORES[task])
+    return f"{said} ({found['low']:.2f}–{found['high']:.2f})" if "low" in found else said
 
 
 def _left_out(facts: dict[str, Any]) -> str:
@@ -231,10 +247,15 @@ class _Bar:
 
     def finished_epoch(self, entry: dict[str, Any]) -> None:
         self._progress.console.print(
-            f"epoch {entry['epoch']}: loss {entry['loss']:.3f} · validation top-1 {entry['val_top1']:.2f} % · "
+            f"epoch {entry['epoch']}: loss {entry['loss']:.3f} · {_validated(entry)} · "
             f"{entry['images_per_second']:,.0f} img/s",
             highlight=False,
         )
+
+
+def _validated(entry: dict[str, Any]) -> str:
+    scores = {f"val_{name}": short for name, short in SHORT.items()}
+    return ", ".join(f"validation {scores[key]} {value:.2f} %" for key, value in entry.items() if key in scores)
 
 
 @contextmanager

@@ -7,6 +7,13 @@
     torch/cifar10:/data             torchvision's sets, by timm's names
     hfds/timm/mini-imagenet         Hugging Face sets; hfds//data/set: one on this machine
 
+and with boxes or masks:
+
+    scenes                          signs with digits on photographs, drawn here
+    coco:/data/coco                 COCO's layout: annotations/instances_train2017.json, train2017, …
+    cityscapes:/data/cityscapes     Cityscapes' layout: leftImg8bit and gtFine
+    masks:/data/pairs               pictures and masks of one name in two folders for each split
+
 Options follow as they do behind an attention's name: "canvas:digits=8", "torch/cifar10:/data:download=true".
 """
 
@@ -57,9 +64,11 @@ class Augmentation:
 
 
 class Data(Protocol):
-    """A classification set as training meets it.
+    """A set as training meets it.
 
-    What ``train`` yields is a function of spec, image size, joint batch, seed, epoch and augmentation alone.
+    Targets are those of the task: [b] int64 of classes, or [b, classes] where images are mixed; [b, objects, 6] of
+    boxes; [b, H, W] int64 of masks. See ``xbench.tasks``. What ``train`` yields is a function of spec, image size,
+    joint batch, seed, epoch and augmentation alone.
 
     Attributes:
         steps: joint batches in an epoch; the incomplete last one is left out.
@@ -72,8 +81,7 @@ class Data(Protocol):
     steps: int
 
     def train(self, epoch: int) -> "Iterator[tuple[Tensor, Tensor]]":
-        """This process's share of every joint batch: images [batch / world, 3, H, W], float32, normalised; targets
-        [batch / world] int64, or [batch / world, classes] where images are mixed."""
+        """This process's share of every joint batch: images [batch / world, 3, H, W], float32, normalised; targets."""
         ...
 
     def evaluate(self, split: str) -> "Iterator[tuple[Tensor, Tensor]]":
@@ -88,6 +96,7 @@ class Data(Protocol):
 def open_data(
     spec: str,
     *,
+    task: str = "classify",
     img_size: tuple[int, int],
     batch: int,
     seed: int,
@@ -104,6 +113,7 @@ def open_data(
 
     Args:
         spec: name[:folder][:option=value,…].
+        task: what is to be told of the images: "classify", "detect" or "segment".
         img_size: (height, width) of every image.
         batch: images in a joint batch, of all processes together.
         seed: decides order, augmentation and mixing.
@@ -118,14 +128,14 @@ def open_data(
         tell: hears of the look at every image: the split, how many were seen, and of how many.
 
     Raises:
-        UserError: unknown name or option, a missing folder, a set that cannot be read, images that cannot, a batch
-            that cannot be shared out or is larger than the set.
+        UserError: unknown name or option, a set that is not for the task, a missing folder, a set that cannot be read,
+            images that cannot, a batch that cannot be shared out or is larger than the set.
     """
     from xbench.data.catalogue import open_splits
     from xbench.data.disk.inspection import inspect
     from xbench.data.epochs import Epochs
 
     augmentation = augmentation or Augmentation()
-    splits = open_splits(spec, img_size=img_size, seed=seed, augmentation=augmentation, root=root)
+    splits = open_splits(spec, task, img_size=img_size, seed=seed, augmentation=augmentation, root=root)
     inspect(splits, inspected, unreadable=unreadable, rank=rank, world=world, workers=workers, tell=tell)
     return Epochs(splits, batch=batch, seed=seed, augmentation=augmentation, rank=rank, world=world, workers=workers)

@@ -9,19 +9,24 @@ from xbench.data.canvas.dataset import MEAN, STD, Canvases
 from xbench.data.digits import NUM_CLASSES, digit_splits
 from xbench.data.disk.public import open_public
 from xbench.data.epochs import Splits
-from xbench.data.names import CanvasOptions, DataSpec, parse_data
+from xbench.data.names import CanvasOptions, DataSpec, check_task, parse_data
 from xbench.data.pictures import Pictures, make_transforms
 
 
 def open_splits(
-    text: str, *, img_size: tuple[int, int], seed: int, augmentation: Augmentation, root: Path | None
+    text: str, task: str, *, img_size: tuple[int, int], seed: int, augmentation: Augmentation, root: Path | None
 ) -> Splits:
     """The splits of the set that ``text`` names; see ``open_data``."""
+    check_task(text, task)
     spec = parse_data(text)
     if spec.kind == "digits":
         return _digits(img_size, seed, augmentation)
     if spec.kind == "canvas":
         return _canvas(spec, img_size, seed, augmentation)
+    if task != "classify":
+        from xbench.data.annotated.sets import open_annotated
+
+        return open_annotated(spec, task, root, img_size=img_size, seed=seed, augmentation=augmentation)
     return open_public(spec, root, img_size=img_size, seed=seed, augmentation=augmentation)
 
 

@@ -12,7 +12,7 @@ DIGIT_CLASSES = 10
 # What becomes of images that cannot be read: they end the run, or are left out.
 STOP, SKIP = "stop", "skip"
 UNREADABLE = (STOP, SKIP)
-NAMES = ("digits", "canvas", "folder", "wds", "torch/…", "hfds/…")
+NAMES = ("digits", "canvas", "folder", "wds", "torch/…", "hfds/…", "scenes", "coco", "cityscapes", "masks")
 SPEC = re.compile(r"(?P<name>[^:]+)(?::(?P<root>(?![A-Za-z]\w*=)[^:]*))?(?::(?P<options>[A-Za-z]\w*=.*))?")
 
 
@@ -49,14 +49,38 @@ class CanvasOptions:
                 raise UserError(f"canvas: {split} must be at least 1 canvas, not {getattr(self, split)}.")
 
 
+@dataclass(frozen=True)
+class SceneOptions:
+    """What scenes may be told, as in "scenes:objects=3,train=512".
+
+    Attributes:
+        objects: signs in a scene at most; there is at least one.
+        clutter: shapes without a digit at most.
+        train: scenes in an epoch; every epoch draws new ones.
+        val: scenes for validation, always the same.
+        test: scenes for the test, always the same.
+    """
+
+    objects: int = 6
+    clutter: int = 6
+    train: int = 2048
+    val: int = 256
+    test: int = 512
+
+    def __post_init__(self) -> None:
+        for name, least in (("objects", 1), ("clutter", 0), ("train", 1), ("val", 1), ("test", 1)):
+            if not least <= getattr(self, name) <= 2**24:
+                raise UserError(f"scenes: {name} must be from {least} to {2**24}, not {getattr(self, name)}.")
+
+
+# Which of the set's own splits to take, by its own words.
+OWN_SPLITS: dict[str, Any] = {"train": None, "val": None, "test": None}
 PUBLIC_OPTIONS: dict[str, Any] = {
-    # Which of the set's own splits to take, by its own words.
-    "train": None,
-    "val": None,
-    "test": None,
+    **OWN_SPLITS,
     # Share of the shorter side that evaluation keeps.
     "crop": 0.875,
 }
+DRAWN: dict[str, Any] = {"digits": dict, "canvas": CanvasOptions, "scenes": SceneOptions}  # come with xbench
 OWN_OPTIONS: dict[str, dict[str, Any]] = {
     "digits": {},
     "canvas": {option.name: option.default for option in fields(CanvasOptions)},
@@ -64,7 +88,15 @@ OWN_OPTIONS: dict[str, dict[str, Any]] = {
     "wds": PUBLIC_OPTIONS,
     "torch": {"download": False, "crop": PUBLIC_OPTIONS["crop"]},
     "hfds": {**PUBLIC_OPTIONS, "image": "image", "label": "label"},
+    "scenes": {option.name: option.default for option in fields(SceneOptions)},
+    "coco": OWN_SPLITS,
+    "cityscapes": OWN_SPLITS,
+    # How many classes masks have, 0: one more than the highest number in training; and which number is none.
+    "masks": {**OWN_SPLITS, "classes": 0, "ignore": 255},
 }
+# What of a picture a set tells: of those that are not named here its class.
+TASKS_OF = {"scenes": ("detect", "segment"), "coco": ("detect",), "cityscapes": ("segment",), "masks": ("segment",)}
+DEFAULTS = {"classify": "digits", "detect": "scenes", "segment": "scenes"}
 
 
 @dataclass(frozen=True)
@@ -102,9 +134,22 @@ def parse_data(text: str) -> DataSpec:
     kind, slash, rest = name.partition("/")
     if kind not in OWN_OPTIONS or bool(slash) != (f"{kind}/…" in NAMES) or (slash and not rest):
         raise unknown_name("data set", name, NAMES)
-    if root and kind in ("digits", "canvas"):
+    if root and kind in DRAWN:
         raise UserError(f"data '{text}': '{kind}' comes with xbench and takes no folder.")
     options = read_options(f"data '{text}'", f"option of data set '{kind}'", match["options"] or "", OWN_OPTIONS[kind])
-    if kind == "canvas":
-        CanvasOptions(**options)  # says which values cannot be
+    if kind in DRAWN and options:
+        DRAWN[kind](**options)  # says which values cannot be
     return DataSpec(name, Path(root) if root else None, options)
+
+
+def check_task(text: str, task: str) -> None:
+    """Refuses a data set that does not tell of its pictures what the task is about.
+
+    Raises:
+        UserError: see ``parse_data``; or it does not.
+    """
+    kind = parse_data(text).kind
+    if task in TASKS_OF.get(kind, ("classify",)):
+        return
+    fitting = [name for name in NAMES if task in TASKS_OF.get(name.removesuffix("/…"), ("classify",))]
+    raise UserError(f"data '{text}' is not for --task {task}; for that there are {', '.join(fitting)}.")

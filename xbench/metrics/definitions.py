@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from xbench.parsing.axes import TASKS
+
 How = Literal["static", "exact", "timed", "trained"]
 METHODS: tuple[How, ...] = ("static", "exact", "timed", "trained")
 
-ALIASES = {"memory": "peak_memory", "speed": "throughput", "accuracy": "top1"}
+ALIASES = {"memory": "peak_memory", "speed": "throughput"}
+ACCURACY = "accuracy"  # stands for the scores of the task
 
 # The parts that a breakdown has; see breakdown.py for what belongs to each.
 COMPONENTS = ("attention", "MLP", "convolutions", "norms", "unfold/fold", "other")
@@ -22,7 +25,8 @@ class Metric:
     "timed" in launches; "trained" by training from several seeds. Exact and static figures are compared by equality,
     timed ones by the interval of their ratio, trained ones by that of their difference. ``better`` is the direction of
     improvement. ``paired`` metrics are sampled in turns, so that sample i of two arms of a launch belongs
-    to the same round. ``directions`` and ``levels`` say where the metric has a meaning.
+    to the same round. ``directions``, ``levels`` and
+    ``tasks`` say where the metric has a meaning.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Metric:
     paired: bool = True
     directions: tuple[str, ...] = ("inference", "training")
     levels: tuple[str, ...] = ("op", "layer", "block", "model")
+    tasks: tuple[str, ...] = TASKS
 
     @property
     def exact(self) -> bool:
@@ -42,6 +47,10 @@ class Metric:
 
 def _inference(name: str, unit: str, label: str, **rest: tuple[str, ...]) -> Metric:
     return Metric(name, unit, "lower", "timed", label, paired=False, directions=("inference",), **rest)
+
+
+def _trained(name: str, label: str, task: str, levels: tuple[str, ...] = ("model",)) -> Metric:
+    return Metric(name, "%", "higher", "trained", label, False, ("inference",), levels, (task,))
 
 
 def _step(name: str, label: str) -> Metric:
@@ -65,11 +74,17 @@ METRICS = {
         _inference("stock_latency", "ms", "latency at batch 1 in a plain script", levels=("model",)),
         _inference("breakdown", "ms", "time of a batch by component", levels=("block", "model")),
         _inference("limits", "MAC/s", "the machine's own limits"),
-        Metric("top1", "%", "higher", "trained", "top-1 accuracy", False, ("inference",), ("model",)),
-        Metric("recall", "%", "higher", "trained", "recall", False, ("inference",), ("layer", "model")),
-        Metric("two_hop", "%", "higher", "trained", "two-hop recall", False, ("inference",), ("layer", "model")),
+        _trained("top1", "top-1 accuracy", "classify"),
+        _trained("ap", "average precision (COCO's)", "detect"),
+        _trained("ap50", "average precision at an overlap of 0.5", "detect"),
+        _trained("miou", "mean intersection over union", "segment"),
+        _trained("recall", "recall", "classify", ("layer", "model")),
+        _trained("two_hop", "two-hop recall", "classify", ("layer", "model")),
     )
 }
 
 # Trained metrics whose data are made up: what an attention can do, see ``probing``.
 PROBES = ("recall", "two_hop")
+
+# Trained metrics that score a task, found by one training.
+TASK_SCORES = tuple(name for name, metric in METRICS.items() if metric.how == "trained" and name not in PROBES)

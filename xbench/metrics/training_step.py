@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from xbench.errors import UserError
 
@@ -26,8 +25,8 @@ class TrainingStep:
     Args:
         model: its parameters are trained; they stay in fp32. The caller puts it into training mode.
         inputs: what ``model`` takes, on the same device.
-        targets: labels [B] for class scores [B, classes], by cross-entropy. None for maps or tokens, by mean square;
-            the gradient then goes on to ``inputs``, as it does for a part in the middle of a model.
+        loss: of what ``model`` gives. None for maps or tokens, by mean square; the gradient then goes on to ``inputs``,
+            as it does for a part in the middle of a model.
         dtype: that of autocast; float32 is none. float16 also scales gradients, and needs CUDA.
         forward: runs ``model`` on ``inputs``, for example compiled; ``model`` itself where none is given.
 
@@ -39,7 +38,7 @@ class TrainingStep:
         self,
         model: nn.Module,
         inputs: Tensor,
-        targets: Tensor | None,
+        loss: Callable[[Tensor], Tensor] | None,
         dtype: torch.dtype = torch.float32,
         *,
         forward: Callable[[Tensor], Tensor] | None = None,
@@ -49,8 +48,8 @@ class TrainingStep:
             raise UserError("training in fp16 needs CUDA; allowed on the CPU: fp32, bf16.")
         if dtype != torch.float32 and device == "meta":
             raise UserError("the memory of training can be predicted in fp32 only: autocast needs a device.")
-        self.inputs = inputs.requires_grad_(targets is None)
-        self.targets = targets
+        self.inputs = inputs.requires_grad_(loss is None)
+        self._loss = loss or _mean_square
         self.forward = forward or model
         parameters = list(model.parameters())
         self.optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE) if parameters else None
@@ -79,12 +78,11 @@ class TrainingStep:
             self.parts[part] += seconds
         return loss.detach()
 
-    def _loss(self, output: Tensor) -> Tensor:
-        if self.targets is None:
-            return output.float().square().mean()
-        return F.cross_entropy(output, self.targets)
-
     def _now(self) -> float:
         if self.inputs.is_cuda:
             torch.cuda.synchronize(self.inputs.device)
         return time.perf_counter()
+
+
+def _mean_square(output: Tensor) -> Tensor:
+    return output.float().square().mean()

@@ -1,5 +1,6 @@
 """Whole timm models as arms beside XFormer. Imports neither torch nor timm until one is built."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -126,3 +127,30 @@ def _takes(name: str, size: tuple[int, int]) -> bool:
     except Exception:
         return False
     return True
+
+
+def build_maps(name: str, reductions: Sequence[int], img_size: tuple[int, int]) -> "tuple[nn.Module, list[int]]":
+    """A timm model that gives the last map of each of these reductions, finest first; and the channels of the maps.
+
+    Raises:
+        UserError: unknown name, or a model that has no such maps.
+    """
+    import torch
+
+    check_baseline(name)
+    try:
+        with torch.device("meta"):
+            asked: Any = _create(name, img_size, features_only=True)
+        found = asked.feature_info.reduction()
+    except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"timm model '{name}' gives no feature maps: {str(error).splitlines()[0]}.") from error
+    last = {reduction: i for i, reduction in enumerate(found)}
+    missing = [reduction for reduction in reductions if reduction not in last]
+    if missing:
+        raise UserError(
+            f"timm model '{name}' has no feature maps at strides {', '.join(map(str, missing))}, which this task "
+            f"needs; it has them at {', '.join(map(str, sorted(last)))}."
+        )
+    places = [last[reduction] for reduction in reductions]
+    model: Any = _create(name, img_size, features_only=True, out_indices=places)
+    return model, model.feature_info.channels()

@@ -95,7 +95,7 @@ class XFormer(nn.Module):
             self.feature_info.append({"module": f"stages.{i}", "num_chs": stage.channels, "reduction": reduction})
         self.final_conv = ConvNormAct(in_chs, widths.head, 1)
         self.head = ClassifierHead(widths.head, num_classes, drop_rate)
-        self.apply(_init_weights)
+        self.apply(init_weights)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """[B, in_chans, H, W] → [B, head, ⌈H / 32⌉, ⌈W / 32⌉]."""
@@ -123,7 +123,7 @@ class ClassifierHead(nn.Module):
         return self.fc(self.drop(x.mean(dim=(2, 3))))
 
 
-def _init_weights(module: nn.Module) -> None:
+def init_weights(module: nn.Module) -> None:
     """Convolutions by fan-out as timm does, linear layers by fan-in, the same for every attention.
 
     Linear layers by LeCun et al., "Efficient BackProp" (1998): deviation 1/√fan-in. The fixed 0.02 of larger

@@ -17,6 +17,7 @@ ENGINES = ("onnxruntime", "onnxruntime_int8", "openvino")  # run by another libr
 MODES = ("eager", "folded", "channels_last", "compile", "cuda_graph", *ENGINES)
 DTYPES = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
+TASKS = ("classify", "detect", "segment")
 MIN_IMG_SIZE, MAX_IMG_SIZE = 32, 16384
 MAX_TOKENS = 2**24
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import from_json
 from typing_extensions import TypeAliasType
 
-from xbench.metrics.definitions import METRICS, PROBES
+from xbench.metrics.definitions import METRICS, PROBES, TASK_SCORES
 from xbench.parsing.axes import DIRECTIONS, LEVELS, MODES, OF_TOKENS
 from xbench.records.record import SCHEMA, Status, parse_time, whole_case
 
@@ -144,7 +144,14 @@ class JobPart(Part):
 
 
 class EpochPart(Part):
-    val_top1: Amount
+    """With the score of validation, "val_" and the name of the task's first."""
+
+    @model_validator(mode="after")
+    def _has_a_score(self) -> Self:
+        scores = {name: value for name, value in (self.model_extra or {}).items() if name.startswith("val_")}
+        if not scores or not all(type(value) in (int, float) and 0 <= value <= 100 for value in scores.values()):
+            raise ValueError("an epoch has no score of validation, val_… from 0 to 100")
+        return self
 
 
 class TrainingDetail(Detail):
@@ -199,7 +206,7 @@ DETAILS: dict[str, type[Detail]] = {
     "breakdown": BreakdownDetail,
     "limits": LimitsDetail,
     "macs": CostDetail,
-    "top1": TrainingDetail,
+    **dict.fromkeys(TASK_SCORES, TrainingDetail),
     **dict.fromkeys(PROBES, ProbeDetail),
     "overhead": OverheadDetail,
 }

@@ -9,6 +9,7 @@ from xbench.errors import UserError
 from xbench.files.run_folders import REPORT
 from xbench.files.writing import check_target, write_file
 from xbench.report.markdown import markdown_report
+from xbench.report.pictures import take_pictures
 from xbench.report.plots.catalogue import save_plots
 from xbench.study.study import PLOTS
 
@@ -25,7 +26,8 @@ def write_report(results: Results, question: str, command: str, plots: Sequence[
         UserError: the folder cannot be written.
     """
     saved = save_plots(results, plots, folder / "plots")
-    write_file(folder / REPORT, markdown_report(results, question, command, saved, folder))
+    seen = take_pictures(results, folder)
+    write_file(folder / REPORT, markdown_report(results, question, command, saved, folder, seen))
     return saved
 
 

@@ -1,7 +1,8 @@
 """report.md: the question, the answer in words, the tables, the plots, and how the figures were taken."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from xbench.analysis.results import Results
 from xbench.report.inert import fenced, markdown
@@ -40,8 +41,15 @@ BEHIND = (
 )  # plots that are not beside the figures
 
 
-def markdown_report(results: Results, question: str, command: str, plots: Sequence[Path], folder: Path) -> str:
-    """The report as Markdown, with links to ``plots`` relative to ``folder``.
+def markdown_report(
+    results: Results,
+    question: str,
+    command: str,
+    plots: Sequence[Path],
+    folder: Path,
+    seen: Mapping[str, Path] = MappingProxyType({}),
+) -> str:
+    """The report as Markdown, with links relative to ``folder``: to ``plots``, and to pictures of what was ``seen``.
 
     Without a ``command`` nothing is said of how to run it again.
     """
@@ -65,6 +73,7 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
     parts += _section("Who overtakes whom", OVERTAKING, crossover_grids(results) if brief else [], links, [])
     fair = "\n".join(f"- {markdown(line)}" for line in [*ability_contract(results), *contract(results)])
     parts += _section("What was learnt, and how", fair, [], links, ["ability_learning", "learning"])
+    parts += _seen(seen, folder)
     left_out = "\n".join(f"- {markdown(line)}" for line in products_left_out(results))
     parts += _section("Do the counters agree", left_out, cost_grids(results, results.conditions), links, [])
     parts += ["\n## How the figures were taken\n", PROTOCOL]
@@ -73,6 +82,16 @@ def markdown_report(results: Results, question: str, command: str, plots: Sequen
     if command:
         parts += ["\n## Again\n", fenced(command)]
     return "\n".join(parts) + "\n"
+
+
+def _seen(seen: Mapping[str, Path], folder: Path) -> list[str]:
+    """The pictures of what arms have seen, each under its arm's name."""
+    if not seen:
+        return []
+    parts = ["\n## What they see\n", "The first test pictures, the truth above and the answers of seed 0 below."]
+    for arm, path in seen.items():
+        parts.append(f"\n{markdown(arm)}:\n\n![{markdown(arm)}]({path.relative_to(folder)})")
+    return parts
 
 
 def _section(title: str, words: str, grids: Sequence[Grid], links: dict[str, str], plots: Iterable[str]) -> list[str]:

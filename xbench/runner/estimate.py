@@ -6,6 +6,7 @@ about two for eager models; the plan needs no more. Compiling, the search for a 
 are not in it.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,8 +40,8 @@ class Expected:
     held: bool = False
 
 
-def expect(study: Study, prechecks: Prechecks, case: Case, trainings: dict[str, int]) -> Expected:
-    """The forecast of a case with so many trainings still to do for each metric.
+def expect(study: Study, prechecks: Prechecks, case: Case, trainings: list[str]) -> Expected:
+    """The forecast of a case with trainings still to do for these metrics, one for each time that one is named.
 
     Raises:
         ArmError: the case is impossible.
@@ -56,7 +57,7 @@ def expect(study: Study, prechecks: Prechecks, case: Case, trainings: dict[str, 
     macs = count(found.cost["macs"], found.cost) if found.cost else None
     cost = (found.memory["total"] if found.memory else None, macs, seconds(case, found))
     training = 0.0
-    for metric, number in trainings.items():
+    for metric, number in Counter(trainings).items():
         job = study.job(case, metric, 0)
         if isinstance(job, ProbeJob):
             steps, dtype = job.recipe.most_steps, "fp32"
@@ -64,7 +65,7 @@ def expect(study: Study, prechecks: Prechecks, case: Case, trainings: dict[str, 
             steps, dtype = job.recipe.epochs * job.open_data().steps, job.recipe.dtype
         step = replace(case, direction="training", batch=job.recipe.batch, dtype=dtype, threads=job.threads)
         training += number * steps * seconds(step, prechecks.of(step))
-    return Expected(case, *cost, sum(trainings.values()), training)
+    return Expected(case, *cost, len(trainings), training)
 
 
 def step_seconds(case: Case, macs: int, traffic: int, limits: dict[str, Any]) -> float:

@@ -10,7 +10,7 @@ from xbench.analysis.results import Results
 from xbench.attention.spec import attention_facts
 from xbench.data.photos import photos_digest
 from xbench.errors import UserError
-from xbench.metrics.definitions import METHODS, METRICS
+from xbench.metrics.definitions import METHODS, METRICS, PROBES
 from xbench.processes.parent import ArmError
 from xbench.processes.policy import STOCK, find_policy
 from xbench.records.ledger import Ledger
@@ -112,6 +112,17 @@ class Recorder:
             if missing := [seed for seed in range(self.study.seeds) if seed not in held]:
                 found[name] = missing
         return found
+
+    def missing_trainings(self, case: Case) -> list[tuple[int, tuple[str, ...]]]:
+        """Seeds from which the case's model is still to be trained, each with the metrics that come of it.
+
+        The scores of a task come of one training, what is found on a made-up task of one of its own.
+        """
+        wanted: dict[tuple[int, str], list[str]] = {}
+        for metric, seeds in self.missing_seeds(case).items():
+            for seed in seeds:
+                wanted.setdefault((seed, metric if metric in PROBES else case.task), []).append(metric)
+        return [(seed, tuple(metrics)) for (seed, _), metrics in wanted.items()]
 
     def _held_for(self, case: Case, name: str) -> list[Record]:
         return [r for r in self._ok.get(self._keys[case, name], []) if r.case["arm"] == case.arm.label]

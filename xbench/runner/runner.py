@@ -45,7 +45,7 @@ STOCK_SECONDS = 15.0
 
 # Parts of what a training run tells of itself that a record holds; by weights and order arms are held to be equal.
 OF_ALL = ("images", "history", "job", "parameters", "shared_weights")
-OF_TOP1 = (*OF_ALL, "correct", "low", "high", "data", "data_order")
+OF_TASK = (*OF_ALL, "correct", "low", "high", "ap75", "objects", "data", "data_order")  # as far as a task has them
 OF_PROBE = (*OF_ALL, "by_pairs", "capacity", "steps", "steps_to_held", "rate", "finished", "trials")
 
 
@@ -129,7 +129,7 @@ class Runner:
                         expected.append(Expected(case, held=True))
                         continue
                     try:
-                        trainings = {name: len(seeds) for name, seeds in self.recorder.missing_seeds(case).items()}
+                        trainings = [metrics[0] for _, metrics in self.recorder.missing_trainings(case)]
                         expected.append(expect(self.study, prechecks, case, trainings))
                     except ArmError as end:
                         expected.append(Expected(case, reason=f"{end.status}: {end.reason}"))
@@ -259,26 +259,24 @@ class Runner:
     def _trainings(self) -> list[Training]:
         """Those that have no record yet."""
         cases = [case for group in self._schedule.groups for case in group.standing.open]
-        missing = [
-            (seed, case, metric)
-            for case in cases
-            for metric, seeds in self.recorder.missing_seeds(case).items()
-            for seed in seeds
-        ]
+        missing = [(seed, case, metrics) for case in cases for seed, metrics in self.recorder.missing_trainings(case)]
         found = []
-        for seed, case, metric in sorted(missing, key=lambda one: one[0]):
-            job = self.study.job(case, metric, seed)
-            folder = training_folder(self.recorder.folder / "training", job, self.recorder.key(case, metric))
-            found.append(Training(case, metric, seed, job, folder))
+        for seed, case, metrics in sorted(missing, key=lambda one: one[0]):
+            job = self.study.job(case, metrics[0], seed)
+            folder = training_folder(self.recorder.folder / "training", job, self.recorder.key(case, metrics[0]))
+            found.append(Training(case, metrics, seed, job, folder))
         return found
 
     def _keep_trained(self, outcome: TrainingOutcome) -> None:
         training, result = outcome.training, outcome.result or {}
-        value, kept = ("score", OF_PROBE) if training.metric in PROBES else ("top1", OF_TOP1)
-        detail = {key: result[key] for key in kept if result}
-        samples = [result[value]] if result else []
-        record = self.recorder.record(training.case, training.metric, samples, detail, launch=training.seed)
-        self.recorder.keep([self.recorder.ended(record, outcome.why) if outcome.why else record])
+        records = []
+        for metric in training.metrics:
+            value, kept = ("score", OF_PROBE) if metric in PROBES else (metric, OF_TASK)
+            detail = {key: result[key] for key in kept if key in result}
+            samples = [result[value]] if result else []
+            record = self.recorder.record(training.case, metric, samples, detail, launch=training.seed)
+            records.append(self.recorder.ended(record, outcome.why) if outcome.why else record)
+        self.recorder.keep(records)
 
     def _precise(self, group: GroupState) -> bool:
         return all(estimate.half_width <= self._effect / 2 for estimate in self._ratios(group).values())

@@ -20,12 +20,12 @@ from xbench.training.job import Job
 
 @dataclass(frozen=True)
 class Training:
-    """The training behind a case's ``metric`` with a seed that a study still needs; ``folder`` is the one of
+    """The training behind ``metrics`` of a case with a seed that a study still needs; ``folder`` is the one of
     ``training_folder``.
     """
 
     case: Case
-    metric: str
+    metrics: tuple[str, ...]
     seed: int
     job: Job | ProbeJob
     folder: Path
@@ -53,7 +53,7 @@ class Trainings:
         self._running: dict[ChildProcess, Training] = {}
         self._waiting: deque[Training] = deque()
         self._tried_again: set[Training] = set()
-        self._lost: set[tuple[Case, str]] = set()
+        self._lost: set[tuple[Case, tuple[str, ...]]] = set()
 
     def run(self, wanted: Iterable[Training]) -> Generator[TrainingOutcome, None, None]:
         """Trains, and gives what came of each as it ends; what is lost with another seed of its case gives nothing."""
@@ -69,10 +69,10 @@ class Trainings:
                 process.stop()
 
     def _start(self, training: Training) -> Iterator[TrainingOutcome]:
-        if (training.case, training.metric) in self._lost:
+        if (training.case, training.metrics) in self._lost:
             return
         job = training.job
-        self._setup.observer.doing(training.case, f"training for {training.metric} with seed {training.seed}")
+        self._setup.observer.doing(training.case, f"training for {training.metrics[0]} with seed {training.seed}")
         try:
             environment = worker_environment(job.device, job.threads, self._setup.memory_limit // self._at_once)
             with self._setup.clock.counting("start"):
@@ -122,14 +122,14 @@ class Trainings:
             return None
         # Its other seeds would end in the same way.
         if end.status in ("unsupported", "oom"):
-            self._lost.add((training.case, training.metric))
+            self._lost.add((training.case, training.metrics))
         return TrainingOutcome(training, why=end)
 
     def _result(self, process: ChildProcess, training: Training) -> dict[str, Any] | None:
         while True:
             heard = process.hear(self._setup.turn_seconds)
             if "step" in heard:
-                self._setup.observer.learning(training.case, training.metric, training.seed, heard["step"])
+                self._setup.observer.learning(training.case, training.metrics[0], training.seed, heard["step"])
             if "result" in heard or not process.pending:
                 return heard.get("result")
 

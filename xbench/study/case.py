@@ -41,7 +41,8 @@ class Case:
 
     At the levels "model" and "block" the image is ``img_size``, (height, width) in pixels; the block is the XF block of
     stage 3, where the maps are largest. At level "layer" the transformer layers of that block stand without its
-    convolutions, at level "op" its attention alone, with one sequence of ``tokens`` tokens per image.
+    convolutions, at level "op" its attention alone, with one sequence of ``tokens`` tokens per image. The model is one
+    for the ``task``.
     """
 
     arm: Arm
@@ -55,6 +56,7 @@ class Case:
     dtype: str
     device: str
     threads: int
+    task: str = "classify"
 
     @property
     def sees_photos(self) -> bool:

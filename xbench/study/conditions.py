@@ -31,12 +31,13 @@ class Conditions:
     dtype: str
     device: str
     threads: int
+    task: str = "classify"
     more: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
     def of(cls, case: dict[str, Any]) -> "Conditions":
         """Those of a case as it stands in a record; benchmarks from elsewhere have none."""
-        known = {name: case[name] for name in KNOWN}
+        known = {name: case.get(name, "classify") if name == "task" else case[name] for name in KNOWN}
         img_size = known.pop("img_size")
         more = sorted(set(case).difference(KNOWN, ARM_FIELDS))
         return cls(
@@ -46,8 +47,8 @@ class Conditions:
         )
 
     def flat(self) -> dict[str, Any]:
-        """As they stand in a record's case."""
-        known = {name: getattr(self, name) for name in KNOWN}
+        """As they stand in a record's case. An older version, and its workers, know of one task alone."""
+        known = {name: getattr(self, name) for name in KNOWN if (name, getattr(self, name)) != ("task", "classify")}
         return {**known, "img_size": list(self.img_size) if self.img_size else None, **dict(self.more)}
 
     def __hash__(self) -> int:

@@ -6,10 +6,10 @@ from itertools import product
 from typing import Any
 
 from xbench.attention.spec import parse_attention
-from xbench.data.names import STOP, UNREADABLE, parse_data
+from xbench.data.names import DEFAULTS, STOP, UNREADABLE, check_task, parse_data
 from xbench.data.photos import check_photos, photo_paths
 from xbench.errors import UserError, check_readable, unknown_name
-from xbench.metrics.definitions import ALIASES, METRICS, PROBES
+from xbench.metrics.definitions import ACCURACY, ALIASES, METRICS, PROBES, TASK_SCORES
 from xbench.models.baselines import check_baseline
 from xbench.models.sizes import check_input, find_size
 from xbench.parsing.axes import (
@@ -21,6 +21,7 @@ from xbench.parsing.axes import (
     MAX_TOKENS,
     MODES,
     OF_TOKENS,
+    TASKS,
     listed,
     one_of,
     parse_img_size,
@@ -41,8 +42,7 @@ from xbench.training.request import check_cuda, recipe_of
 TOKENS = (64, 256, 1024, 4096, 16384, 65536)
 LAYER_TOKENS = (64,)  # at which a training on a made-up task takes minutes
 PAIRS = (4, 8, 16, 32)
-NOT_BY_DEFAULT = ("predicted_memory", "max_batch", "top1", *PROBES)
-DATA = "digits"
+NOT_BY_DEFAULT = ("predicted_memory", "max_batch", *TASK_SCORES, *PROBES)
 MAX_SEEDS = 1000
 
 QUESTION = "If only the attention changes, what happens to cost, speed and memory?"
@@ -65,6 +65,7 @@ class StudyRequest:
     tokens: Sequence[str | int] = ()
     model: Sequence[str] = ()
     reference: str | None = None
+    task: str = "classify"
     level: Sequence[str] = ()
     direction: Sequence[str] = ()
     mode: Sequence[str] = ()
@@ -135,9 +136,12 @@ def make_study(request: StudyRequest) -> Study:
     """
     _check_names(request)
     arms = _arms(request)
+    if request.task != "classify" and (parts := [level for level in request.level if level != "model"]):
+        raise UserError(f"--task {request.task} is of whole models; it has no --level {parts[0]}.")
     check_cuda(request.device)
     levels, directions = unique(request.level) or ("model",), unique(request.direction) or ("inference",)
-    data = str(parse_data(DATA if request.data is None else request.data))
+    data = str(parse_data(DEFAULTS[request.task] if request.data is None else request.data))
+    check_task(data, request.task)
     tokens = unique(whole("tokens", value, 1, MAX_TOKENS) for value in request.tokens)
     metrics = _metrics(request, levels, directions)
     recipe, probe = _recipes(request, data, metrics)
@@ -147,6 +151,7 @@ def make_study(request: StudyRequest) -> Study:
         against=_reference(request, arms),
         res=unique(parse_img_size(value) for value in request.res),
         tokens=tokens or (TOKENS if "op" in levels else LAYER_TOKENS if "layer" in levels else ()),
+        task=request.task,
         level=levels,
         direction=directions,
         patch=unique(whole("patch size", value, 1, MAX_IMG_SIZE) for value in request.patch) or (2,),
@@ -181,7 +186,8 @@ def _check_names(request: StudyRequest) -> None:
     """Whether all that is chosen from a list is in it, and the study's name can become part of a folder's."""
     choices: list[tuple[str, Sequence[str], Iterable[str]]] = [
         ("dtype", request.dtype, DTYPES),
-        ("metric", request.metrics, [*METRICS, *ALIASES]),
+        ("task", [request.task], TASKS),
+        ("metric", request.metrics, [*METRICS, *ALIASES, ACCURACY]),
         ("plot", request.plots, PLOTS),
         ("level", request.level, LEVELS),
         ("direction", request.direction, DIRECTIONS),
@@ -215,7 +221,7 @@ def _usual_batch(device: str) -> tuple[int, ...]:
 def _recipes(request: StudyRequest, data: str, metrics: Sequence[str]) -> tuple[Recipe, ProbeRecipe]:
     """That of accuracy and that of made-up tasks, one of them as the user changed it."""
     probed = set(metrics) & set(PROBES)
-    if request.recipe and probed and "top1" in metrics:
+    if request.recipe and probed and set(TASK_SCORES) & set(metrics):
         raise UserError(
             f"the recipe of top1 is another than that of {' and '.join(sorted(probed))}; change it in a run of its own."
         )
@@ -233,9 +239,9 @@ def _check_trained(request: StudyRequest, study: Study) -> None:
         "recipe": bool(request.recipe) and not probed,
     }
     asked = [name for name, is_given in accuracy.items() if is_given]
-    if asked and "top1" not in study.metrics:
+    if asked and not set(TASK_SCORES) & set(study.metrics):
         others = " (recipe also recall and two_hop)" if "recipe" in asked else ""
-        raise UserError(f"{' and '.join(asked)} decide accuracy only{others}; ask for it: --metrics top1 …")
+        raise UserError(f"{' and '.join(asked)} decide accuracy only{others}; ask for it: --metrics accuracy …")
     if request.pairs and not probed:
         raise UserError("a number of pairs is for recall and two_hop; ask for one: --level layer --metrics recall …")
     for case in study.cases() if probed else ():
@@ -261,7 +267,10 @@ def _check_extent(request: StudyRequest, study: Study) -> None:
 
 def _metrics(request: StudyRequest, levels: Sequence[str], directions: Sequence[str]) -> tuple[str, ...]:
     """What was asked for, or everything usual that has a meaning there."""
-    asked = unique(ALIASES.get(name, name) for name in request.metrics)
+    scores = [name for name in TASK_SCORES if request.task in METRICS[name].tasks]
+    asked = unique(
+        own for name in request.metrics for own in (scores if name == ACCURACY else [ALIASES.get(name, name)])
+    )
     if request.device != "cuda" and "device_time" in asked:
         raise UserError("metric 'device_time' is taken by CUDA's clocks; it needs --device cuda.")
     for name in asked:
@@ -270,6 +279,9 @@ def _metrics(request: StudyRequest, levels: Sequence[str], directions: Sequence[
             raise UserError(f"metric '{name}' is taken in {' and '.join(metric.directions)} only (--direction).")
         if not set(metric.levels) & set(levels):
             raise UserError(f"metric '{name}' is taken at level {' and '.join(metric.levels)} only (--level).")
+        if request.task not in metric.tasks:
+            fitting = ", ".join([*scores, *(known.name for known in METRICS.values() if known.how != "trained")])
+            raise UserError(f"metric '{name}' is of --task {metric.tasks[0]}; --task {request.task} has {fitting}.")
     usual = [metric for metric in METRICS.values() if set(metric.directions) & set(directions)]
     left_out = (*NOT_BY_DEFAULT, "stock_latency" if request.device == "cuda" else "device_time")
     return asked or tuple(m.name for m in usual if m.name not in left_out and set(m.levels) & set(levels))

@@ -42,10 +42,10 @@ LOOK_LAUNCHES, CLAIM_LAUNCHES, GATE_LAUNCHES = 3, 6, 10
 class Study:
     """A question, the axes it is asked over, and how hard to look.
 
-    ``against`` is the label of the reference arm. ``launches`` are the numbers of launches at which the run may stop:
-    three make a look, six a claim. Accuracy is that of models trained on ``data`` by the ``recipe``, from so many
-    ``seeds``; images that cannot be read end it or are left out, as ``unreadable`` says. What an
-    attention can do is that of models trained by ``probe`` on grids with these numbers of ``pairs``.
+    ``against`` is the label of the reference arm, ``task`` what the models are for. ``launches`` are the numbers of
+    launches at which the run may stop: three make a look, six a claim. Accuracy is that of models trained on ``data``
+    by the ``recipe``, from so many ``seeds``; images that cannot be read end it or are left out, as ``unreadable``
+    says. What an attention can do is that of models trained by ``probe`` on grids with these numbers of ``pairs``.
     """
 
     question: str
@@ -53,6 +53,7 @@ class Study:
     against: str
     res: tuple[tuple[int, int], ...] = ()
     tokens: tuple[int, ...] = ()
+    task: str = "classify"
     level: tuple[str, ...] = ("model",)
     direction: tuple[str, ...] = ("inference",)
     patch: tuple[int, ...] = (2,)
@@ -118,6 +119,7 @@ class Study:
             device=case.device,
             workers=self.workers,
             unreadable=self.unreadable,
+            task=self.task,
         )
 
     def cases(self) -> Iterator[Case]:
@@ -127,7 +129,7 @@ class Study:
                 for batch, dtype, threads in product(self.batch, self.dtype, self.threads):
                     for arm in [*self.arms, *self.controls]:
                         where = (level, direction, img_size, tokens, patch_size)
-                        case = Case(arm, *where, self.size, batch, dtype, self.device, threads)
+                        case = Case(arm, *where, self.size, batch, dtype, self.device, threads, self.task)
                         if self.metrics_of(case):
                             yield case
 
@@ -161,7 +163,8 @@ class Study:
 
     def _gives(self, case: Case, name: str) -> bool:
         metric = METRICS[name]
-        if case.direction not in metric.directions or case.level not in metric.levels:
+        where = case.direction in metric.directions and case.level in metric.levels
+        if not where or case.task not in metric.tasks:
             return False
         if name == "predicted_memory" and case.direction == "training" and case.dtype != "fp32":
             return False  # autocast does nothing on paper

@@ -23,21 +23,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from xbench.data.names import parse_data
+from xbench.data.names import check_task
 from xbench.errors import UserError, unknown_name
 from xbench.files.reading import read_json
 from xbench.files.run_folders import drop_unused
 from xbench.files.writing import write_file
 from xbench.models.sizes import find_size
-from xbench.parsing.axes import MAX_IMG_SIZE, parse_img_size, whole
+from xbench.parsing.axes import MAX_IMG_SIZE, TASKS, one_of, parse_img_size, whole
 from xbench.records.schema import explain
 from xbench.signals import held
+from xbench.tasks import SCORES
 from xbench.training.job import Job
 
 WEIGHTS, CONFIG, RESUME = "weights.safetensors", "config.json", "resume.pt"
 DIGEST = "weights_sha256"  # in config.json
 MADE_BY = {"made_by": "xbench"}  # in the file of weights
-ENDED = ("top1", "low", "high", "correct", "images")  # there once the run has ended
+OF_TEST = ("low", "high", "correct", "images", *(score for scores in SCORES.values() for score in scores))
+# By task what is there once the run has ended.
+ENDED = {task: (*scores, "images") for task, scores in SCORES.items()} | {
+    "classify": ("top1", "low", "high", "correct", "images")
+}
 
 
 @contextmanager
@@ -165,7 +170,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = read_json(path, "the configuration")
     if not isinstance(config, dict) or not isinstance(config.get("job"), dict):
         raise UserError(f"{path} is not the configuration of a training run: it has no job.")
-    for name in ENDED:
+    for name in OF_TEST:
         if type(config.get(name, 0)) not in (int, float):
             raise UserError(f"{path}: {name} must be a number.")
     return config
@@ -180,11 +185,12 @@ def read_ended(folder: Path) -> dict[str, Any] | None:
     if not (folder / CONFIG).exists():
         return None
     config = read_config(folder)
-    if "top1" not in config:
+    ended = ENDED.get(config["job"].get("task", "classify"), ("images",))
+    if ended[0] not in config:
         return None
     try:
         tested = config["data"]["splits"]["test"]
-        whole = config.keys() >= {*ENDED} and isinstance(tested, dict)
+        whole = config.keys() >= {*ended} and isinstance(tested, dict)
     except (KeyError, TypeError):
         whole = False
     if not whole:
@@ -226,7 +232,8 @@ def _check_job(job: Job) -> None:
     if bool(job.attn) == bool(job.baseline):
         raise UserError("job names no model, or two: attn or baseline.")
     parse_img_size(job.img_size)
-    parse_data(job.data)
+    one_of("task", job.task, TASKS)
+    check_task(job.data, job.task)
     find_size(job.size)
     whole("patch size", job.patch_size, 1, MAX_IMG_SIZE)
     whole("seed", job.seed, 0, 2**63 - 1)

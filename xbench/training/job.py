@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from xbench.data.names import STOP
-from xbench.models import build_model
-from xbench.models.baselines import build_baseline, check_takes
+from xbench.models.baselines import check_takes
 from xbench.models.sizes import check_input
 from xbench.training.recipe import Recipe
 
@@ -22,7 +21,7 @@ PLACE_HOLDER = "identity"
 
 @dataclass(frozen=True)
 class Job:
-    """One training run. ``attn`` or ``baseline`` is the model; ``img_size`` is (height, width) in pixels.
+    """One training run for a ``task``. ``attn`` or ``baseline`` is the model, ``img_size`` (height, width) in pixels.
 
     ``data`` is a spec such as "digits" or "folder:/data/imagenet". ``threads`` and ``workers`` (of
     the data loader) decide speed, and on a CPU ``threads`` the last bits of the result. ``unreadable`` is what becomes
@@ -41,6 +40,7 @@ class Job:
     threads: int = 1
     workers: int = 0
     unreadable: str = STOP
+    task: str = "classify"
 
     @property
     def name(self) -> str:
@@ -50,7 +50,8 @@ class Job:
     @property
     def place(self) -> str:
         """What else it belongs to, as a part of a folder's name."""
-        return f"{'x'.join(map(str, self.img_size))}-p{self.patch_size}"
+        task = "" if self.task == "classify" else f"{self.task}-"
+        return f"{task}{'x'.join(map(str, self.img_size))}-p{self.patch_size}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as config.json holds them."""
@@ -79,6 +80,7 @@ class Job:
 
         return open_data(
             self.data,
+            task=self.task,
             img_size=self.img_size,
             batch=self.recipe.batch,
             seed=self.seed,
@@ -93,12 +95,12 @@ class Job:
         )
 
     def build(self, num_classes: int) -> "nn.Module":
-        """The model: [B, 3, H, W] → [B, num_classes], with weights that the seed alone decides.
+        """The model of the task, see ``build_for``, with weights that the seed alone decides.
 
         Outside the attention they are equal whatever the attention is: they are drawn with a place holder for it.
 
         Raises:
-            UserError: see ``build_model``; or a timm model that cannot take the size.
+            UserError: see ``build_for``; or a timm model that cannot take the size.
         """
         import torch
 
@@ -106,20 +108,25 @@ class Job:
             check_takes(self.baseline, self.img_size)
         torch.manual_seed(self.seed)
         if self.baseline:
-            return build_baseline(self.baseline, img_size=self.img_size, num_classes=num_classes)
+            return self._model(None, num_classes)
         check_input(self.img_size, self.patch_size)
-        model = self._xformer(self.attn or "", num_classes)
+        model = self._model(self.attn, num_classes)
         torch.manual_seed(self.seed)
-        shared = outside_attention(self._xformer(PLACE_HOLDER, num_classes).state_dict())
+        shared = outside_attention(self._model(PLACE_HOLDER, num_classes).state_dict())
         model.load_state_dict(shared, strict=False)
         return model
 
-    def _xformer(self, attn: str, num_classes: int) -> "nn.Module":
-        return build_model(
+    def _model(self, attn: str | None, num_classes: int) -> "nn.Module":
+        from xbench.tasks.building import build_for
+
+        return build_for(
+            self.task,
             attn,
+            self.baseline,
+            img_size=self.img_size,
+            num_classes=num_classes,
             size=self.size,
             patch_size=self.patch_size,
-            num_classes=num_classes,
             drop_rate=self.recipe.drop_rate,
             drop_path_rate=self.recipe.drop_path_rate,
         )

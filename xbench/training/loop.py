@@ -17,10 +17,11 @@ import torch
 from lightning_fabric import Fabric
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from xbench.data import Data
 from xbench.errors import UserError
+from xbench.tasks import SCORES, find_task
+from xbench.training.answers import draw_answers
 from xbench.training.checkpoint import (
     drop_resume,
     exclusive,
@@ -30,8 +31,9 @@ from xbench.training.checkpoint import (
     save_weights,
 )
 from xbench.training.distributed import join_batch_norms, layout_of, start
-from xbench.training.evaluation import accuracy
+from xbench.training.evaluation import score
 from xbench.training.job import Job, digest, outside_attention
+from xbench.training.names import ANSWERS
 from xbench.training.optimizer import make_optimizer, make_scheduler, scale_of, take_up, take_up_scale
 
 LOOKS_SECONDS = 1.0  # between two looks at the loss, each of which waits for the device
@@ -80,7 +82,7 @@ class Unwatched:
 def train(job: Job, folder: Path, watcher: Watcher | None = None) -> dict[str, Any]:
     """Trains, or goes on where an earlier attempt ended, and returns what config.json then holds.
 
-    Its keys: "job"; "top1", "correct" and "images" of the test; "history", an entry per epoch; "parameters",
+    Its keys: "job"; the task's scores in the test, and "images" of it; "history", an entry per epoch; "parameters",
     "shared_weights" and "data_order", by which arms are held to be equal; "data", the facts of the data set.
 
     Raises:
@@ -107,6 +109,7 @@ class Training:
         self._folder = folder
         self._fabric = fabric
         self._watcher = watcher
+        self._task = find_task(job.task)
         self._writes = fabric.global_rank == 0
         self._state = load_resume(folder, job)  # refused before every image is looked at
         self._data: Data = job.open_data(
@@ -145,11 +148,9 @@ class Training:
                 self._history.append(entry)
                 self._keep(board, entry)
                 self._watcher.finished_epoch(entry)
-        found = accuracy(self._evaluated, self._data, "test", self._fabric)
-        low, high = found.interval
-        ended = {"top1": found.top1, "low": low, "high": high, "correct": found.correct, "images": found.images}
-        config = {**self._config(), **ended}
+        config = {**self._config(), **score(self._evaluated, self._data, "test", self._fabric, self._job)}
         if self._writes:
+            draw_answers(self._evaluated, self._data, self._job, self._fabric, self._folder / ANSWERS)
             save_weights(self._folder, self._evaluated.state_dict(), config)
             drop_resume(self._folder)
         return config
@@ -227,11 +228,12 @@ class Training:
         if not epoch:
             self._data_order = order.hexdigest()[:16]
         seconds = time.monotonic() - began
+        watched = SCORES[self._job.task][0]
         return {
             "epoch": epoch + 1,
             "loss": loss,
             "lr": self._optimizer.param_groups[0]["lr"],
-            "val_top1": accuracy(self._evaluated, self._data, "val", self._fabric).top1,
+            f"val_{watched}": score(self._evaluated, self._data, "val", self._fabric, self._job)[watched],
             "images_per_second": self._data.steps * self._recipe.batch / seconds,
             "seconds": seconds,
         }
@@ -239,13 +241,9 @@ class Training:
     def _step(self, number: int, images: Tensor, targets: Tensor) -> Tensor:
         """One update; the learning rate follows from its number."""
         self._scheduler.step_update(number)
-        scores = self._wrapped(images.to(self._fabric.device, non_blocking=True, memory_format=self._layout))
-        loss = F.cross_entropy(
-            scores,
-            targets.to(self._fabric.device, non_blocking=True),
-            # Soft targets are smooth already.
-            label_smoothing=0.0 if targets.is_floating_point() else self._recipe.label_smoothing,
-        )
+        outputs = self._wrapped(images.to(self._fabric.device, non_blocking=True, memory_format=self._layout))
+        targets = targets.to(self._fabric.device, non_blocking=True)
+        loss = self._task.loss(outputs, targets, self._job.img_size, self._recipe.label_smoothing)
         self._fabric.backward(loss)
         if self._recipe.clip_grad:
             # An overflow is told by the loss, and fp16 meets one on purpose.

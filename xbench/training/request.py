@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from xbench.attention.spec import parse_attention
-from xbench.data.names import STOP, UNREADABLE, parse_data
+from xbench.data.names import DEFAULTS, STOP, UNREADABLE, check_task, parse_data
 from xbench.errors import UserError
 from xbench.models.baselines import check_baseline
 from xbench.models.sizes import check_input, find_size
 from xbench.parsing.axes import (
     DEVICES,
     MAX_IMG_SIZE,
+    TASKS,
     one_of,
     parse_img_size,
     physical_cores,
@@ -23,7 +24,7 @@ from xbench.training.recipe import Recipe, recipe_for
 def make_job(
     attn: str | None,
     model: str | None,
-    data: str,
+    data: str | None,
     res: str,
     patch: int,
     size: str,
@@ -34,6 +35,7 @@ def make_job(
     threads: int | None,
     workers: int,
     unreadable: str = STOP,
+    task: str = "classify",
 ) -> Job:
     """Checks what the user asked to train and makes the Job.
 
@@ -43,7 +45,10 @@ def make_job(
     if bool(attn) == bool(model):
         raise UserError("name one model to train: --attn or --model.")
     one_of("device", device, DEVICES)
+    one_of("task", task, TASKS)
     find_size(size)
+    data = DEFAULTS[task] if data is None else data
+    check_task(data, task)
     one_of("unreadable", unreadable, UNREADABLE)
     if model:
         check_baseline(model)
@@ -61,6 +66,7 @@ def make_job(
         threads=whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores(),
         workers=whole("workers", workers, 0, 256),
         unreadable=unreadable,
+        task=task,
     )
     if attn:
         check_input(job.img_size, job.patch_size)

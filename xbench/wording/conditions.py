@@ -32,6 +32,7 @@ LEVELS = {
     "layer": "layers of XFormer-{} alone",
     "op": "attention of XFormer-{} alone",
 }
+TASK_WORDS = {"classify": "", "detect": " detector", "segment": " segmenter"}
 
 
 def conditions_line(conditions: Conditions, but: Container[str | None] = ()) -> str:
@@ -47,7 +48,7 @@ def in_words(conditions: Conditions) -> dict[str, str]:
     alone, batch = conditions.alone, conditions.batch
     return {
         "extent": name_extent(show_value(conditions, "extent"), alone),
-        "size": LEVELS[conditions.level].format(conditions.size),
+        "size": LEVELS[conditions.level].format(conditions.size) + TASK_WORDS[conditions.task],
         "patch_size": "" if alone else f"patch {conditions.patch_size}",
         "direction": "training" if conditions.direction == "training" else "",
         "batch": _plural(batch, "sequence") if alone else f"batch {batch}",

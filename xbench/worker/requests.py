@@ -130,7 +130,7 @@ class Worker:
         """On the meta device. What differs in size only shares a model, but for timm's, which may fix their input."""
         fixed = case.img_size if case.arm.baseline else case.tokens
         dtype = weights_dtype(case)
-        key = (case.arm.attn, case.arm.baseline, case.level, case.patch_size, case.size, dtype, fixed)
+        key = (case.arm.attn, case.arm.baseline, case.level, case.task, case.patch_size, case.size, dtype, fixed)
         if key not in self._on_paper:
             with torch.device("meta"):
                 self._on_paper[key] = build(case).eval().requires_grad_(False).to(dtype)

@@ -1,6 +1,7 @@
 """What a case runs: the model, its XF block or its attention alone, on which input, and what one step of it is."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,16 @@ from xbench.errors import UserError
 from xbench.metrics.training_step import TrainingStep
 from xbench.models import build_model, check_input
 from xbench.models.alone import Alone, Layers, first_block
-from xbench.models.baselines import build_baseline
 from xbench.models.layers import XFLayer
 from xbench.models.sizes import find_size
 from xbench.parsing.axes import ENGINES, OF_TOKENS, grid_of
 from xbench.study.case import Case
+from xbench.tasks import CLASSES, find_task
+from xbench.tasks.building import build_for
 from xbench.worker.engines import Engine, check_engine
 from xbench.worker.modes import in_mode
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-NUM_CLASSES = 1000
 
 
 class InvalidOutputError(RuntimeError):
@@ -32,22 +33,26 @@ class InvalidOutputError(RuntimeError):
 def build(case: Case) -> nn.Module:
     """The module that a case measures, on the current default device, with random weights.
 
-    Shapes: model [B, 3, H, W] → [B, 1000]; block [B, C, H/8, W/8] → the same; layer and op [B, N, C] → the same.
+    Shapes: model [B, 3, H, W] → what its task gives, of as many classes as ``CLASSES`` says; block [B, C, H/8, W/8] →
+    the same; layer and op [B, N, C] → the same.
 
     Raises:
         UserError: the case makes no sense: see ``build_model``; a whole timm model has no block or attention of ours.
     """
-    if case.arm.baseline:
-        if case.level != "model":
-            raise UserError(f"a whole timm model cannot be measured at level '{case.level}'.")
-        return build_baseline(case.arm.baseline, img_size=case.img_size or (0, 0), num_classes=NUM_CLASSES)
-    assert case.arm.attn is not None
-    model = build_model(
-        parse_attention(case.arm.attn), size=case.size, patch_size=case.patch_size, num_classes=NUM_CLASSES
-    )
+    if case.arm.baseline and case.level != "model":
+        raise UserError(f"a whole timm model cannot be measured at level '{case.level}'.")
     if case.level == "model":
-        return model
-    block = first_block(model)
+        return build_for(
+            case.task,
+            parse_attention(case.arm.attn) if case.arm.attn else None,
+            case.arm.baseline,
+            img_size=case.img_size or (0, 0),
+            num_classes=CLASSES[case.task],
+            size=case.size,
+            patch_size=case.patch_size,
+        )
+    assert case.arm.attn is not None
+    block = first_block(build_model(parse_attention(case.arm.attn), size=case.size, patch_size=case.patch_size))
     if case.level == "block":
         return block
     if case.level == "layer":
@@ -92,8 +97,14 @@ def training_step(
     case: Case, model: nn.Module, inputs: Tensor, forward: Callable[[Tensor], Tensor] | None = None
 ) -> TrainingStep:
     """A step of ``model`` on ``inputs``; ``forward`` is the model as it runs, where that is compiled."""
-    targets = torch.arange(len(inputs), device=inputs.device) % NUM_CLASSES if case.level == "model" else None
-    return TrainingStep(model, inputs, targets, DTYPES[case.dtype], forward=forward)
+    loss = None
+    if case.level == "model":
+        task, size = find_task(case.task), case.img_size or (0, 0)
+        with torch.device("cpu"):
+            targets = task.example_targets(len(inputs), size, CLASSES[case.task])
+        targets = targets.to(inputs.device)
+        loss = partial(task.loss, targets=targets, img_size=size, smoothing=0.0)
+    return TrainingStep(model, inputs, loss, DTYPES[case.dtype], forward=forward)
 
 
 class Subject:
@@ -144,7 +155,10 @@ class Subject:
 
     def check(self, output: Tensor) -> None:
         """Refuses what a step returned, an output or a loss, where it has the wrong shape or is not finite."""
-        whole = (self.batch, NUM_CLASSES) if self.case.level == "model" else tuple(self.inputs.shape)
+        whole = tuple(self.inputs.shape)
+        if self.case.level == "model":
+            size, classes = self.case.img_size or (0, 0), CLASSES[self.case.task]
+            whole = find_task(self.case.task).output_shape(self.batch, size, classes)
         expected = () if self.training else whole
         if tuple(output.shape) != expected:
             raise InvalidOutputError(f"the output has shape {tuple(output.shape)}, not {expected}")

@@ -68,7 +68,7 @@ def open_public(
         if not root.is_dir():
             raise UserError(f"data '{spec}': '{root}' is not a folder.")
     source = OPENERS[spec.kind](spec, root)
-    own = _resolve(spec, source.words)
+    own = resolve(spec, source.words)
     opened: dict[str, Opened] = {}
     for name in own.values():
         if name not in opened:
@@ -106,7 +106,7 @@ def _classes(spec: DataSpec, train: str, opened: dict[str, Opened]) -> int:
     return int(opened[train].labels.max()) + 1
 
 
-def _resolve(spec: DataSpec, found: dict[str, str]) -> dict[str, str]:
+def resolve(spec: DataSpec, found: dict[str, str]) -> dict[str, str]:
     """The set's own word for each of our three splits; the one that is missing for evaluation is the other one."""
     own = {split: str(spec.options[split]) for split in WORDS if spec.options.get(split)}
     own = {**found, **own}

@@ -4,6 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xbench.analysis.results import Results
+from xbench.metrics.definitions import METRICS
 from xbench.report.plots.metrics import metric_plot
 from xbench.report.plots.panels import (
     DARK,
@@ -18,27 +19,27 @@ from xbench.report.plots.panels import (
     style,
     swatch,
 )
-from xbench.report.text.accuracy import METRIC
 from xbench.statistics.estimates import Estimate
 from xbench.wording.conditions import Conditions
 from xbench.wording.numbers import show_percent
+from xbench.wording.scores import SHORT
 
 FRONT = "#BBBBBB"
 
 
 def accuracy(results: Results) -> Figure | None:
-    """Top-1 against the metric that speaks for speed, with the front of the best; bars where nothing was timed."""
+    """The score against the metric that speaks for speed, with the front of the best; bars where nothing was timed."""
     places = results.trained_places()
     timed = [place for place in places if any(_speed(results, place, arm) for arm in results.arms)]
     if not timed:
-        return metric_plot(results, METRIC, "top-1 accuracy [%]", show=show_percent) if places else None
+        return metric_plot(results, results.score, _label(results), show=show_percent) if places else None
     panels = [Panel((place,), None) for place in timed]
     figure, drawn = make_figure(panels, PANEL)
     for i, (panel, axes) in enumerate(drawn):
         place = panel.places[0]
         points = {}
         for arm in results.arms:
-            speed, cell = _speed(results, place, arm), results.cell(place, arm, METRIC)
+            speed, cell = _speed(results, place, arm), results.cell(place, arm, results.score)
             if speed is None or cell is None or cell.figure is None:
                 continue
             points[arm] = (speed.value, cell.figure.value)
@@ -57,11 +58,15 @@ def accuracy(results: Results) -> Figure | None:
         if speeds:
             set_log(axes, "x", span(speeds))
         axes.set_xlabel("throughput [images per second]" if _unit(results, place) == "throughput" else "latency [ms]")
-        axes.set_ylabel("top-1 accuracy [%]" if i % across(len(drawn)) == 0 else "")
+        axes.set_ylabel(_label(results) if i % across(len(drawn)) == 0 else "")
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         axes.set_axisbelow(True)
     add_legend(figure, [swatch(results, arm) for arm in results.arms], results.arms)
     return figure
+
+
+def _label(results: Results) -> str:
+    return f"{METRICS[results.score].label} [%]"
 
 
 def _unit(results: Results, place: Conditions) -> str:
@@ -83,7 +88,7 @@ def _front(axes: Axes, points: list[tuple[float, float]]) -> None:
 
 
 def learning(results: Results) -> Figure | None:
-    """Validation top-1 after every epoch: the mean of the seeds, and each of them faintly."""
+    """The score in validation after every epoch: the mean of the seeds, and each of them faintly."""
     places = results.trained_places()
     if not places:
         return None
@@ -91,7 +96,7 @@ def learning(results: Results) -> Figure | None:
     for i, (panel, axes) in enumerate(drawn):
         for arm in results.arms:
             curves = [
-                [entry["val_top1"] for entry in record.detail["history"]]
+                [entry[f"val_{results.score}"] for entry in record.detail["history"]]
                 for record in results.seeds(panel.places[0], arm).values()
             ]
             look = style(results, arm)
@@ -102,7 +107,7 @@ def learning(results: Results) -> Figure | None:
                 quiet = {**look, "marker": "", "linewidth": 1.8}
                 axes.plot(range(1, len(mean) + 1), mean, **quiet)
         axes.set_xlabel("epochs")
-        axes.set_ylabel("validation top-1 [%]" if i % across(len(drawn)) == 0 else "")
+        axes.set_ylabel(f"validation {SHORT[results.score]} [%]" if i % across(len(drawn)) == 0 else "")
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         axes.tick_params(colors=DARK)
     add_legend(figure, [swatch(results, arm) for arm in results.arms], results.arms)

@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from xbench.analysis.results import Cell, Results
-from xbench.metrics.definitions import METRICS, PROBES
+from xbench.metrics.definitions import METRICS, PROBES, TASK_SCORES
 from xbench.report.inert import markdown, one_line
 from xbench.statistics.estimates import Estimate
+from xbench.tasks import SCORES
 from xbench.wording.conditions import HEADS, Conditions, conditions_line, settings, show_cell, varying
 from xbench.wording.numbers import (
     show_counted,
@@ -27,6 +28,7 @@ from xbench.wording.numbers import (
     show_percent,
     show_points,
 )
+from xbench.wording.scores import SHORT
 
 FEW = 4  # conditions that get a table each
 
@@ -172,6 +174,13 @@ SPARED = [
     "MACs",
 ]
 
+
+def _points(score: str) -> list[Column]:
+    """Differences from the reference arm, of a task's first score."""
+    first = any(score == own[0] for own in SCORES.values())
+    return [Column(score, "points", show_percent, is_ratio=True)] if first else []
+
+
 # By metric. Breakdown and limits are no columns: they have tables of their own.
 COLUMNS: dict[str, list[Column]] = {
     "params": [Column("params", "params", show_counted)],
@@ -197,7 +206,7 @@ COLUMNS: dict[str, list[Column]] = {
         Column("peak_memory", "memory ×", lambda e: show_number(e.value, 3), is_ratio=True),
     ],
     **{task: [Column(task, f"{METRICS[task].label} %", show_percent)] for task in PROBES},
-    "top1": [Column("top1", "top-1 %", show_percent), Column("top1", "points", show_percent, is_ratio=True)],
+    **{name: [Column(name, f"{SHORT[name]} %", show_percent), *_points(name)] for name in TASK_SCORES},
     "max_batch": [Column("max_batch", "largest batch", lambda e: f"{e.value:,.0f}")],
 }
 

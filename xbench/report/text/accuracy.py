@@ -10,10 +10,11 @@ from xbench.report.text.phrases import NAMED, describe, listing
 from xbench.statistics.estimates import Difference
 from xbench.statistics.verdicts import POINTS
 from xbench.study.conditions import Conditions
+from xbench.tasks import CLASSES
 from xbench.wording.numbers import show_count, show_percent, show_points
+from xbench.wording.scores import SHORT
 
 TOLERANCE = 0.02  # of the number of trained parameters, within which arms are equally large
-METRIC = "top1"
 
 
 def accuracy_sentences(results: Results) -> list[str]:
@@ -22,17 +23,17 @@ def accuracy_sentences(results: Results) -> list[str]:
 
 
 def _of(results: Results, place: Conditions) -> list[str]:
-    cells = {arm: results.cell(place, arm, METRIC) for arm in results.arms}
+    cells = {arm: results.cell(place, arm, results.score) for arm in results.arms}
     reached = {arm: cell.figure for arm, cell in cells.items() if cell and cell.figure}
     against = results.against
     start = f"At {describe(place, results)}, {_trained_on(results, place)},"
     if against not in reached or len(reached) == 1:
         named = [f"{arm} {show_percent(figure)} %" for arm, figure in reached.items()]
-        return [f"{start} top-1: {listing(named)}."]
+        return [f"{start} {SHORT[results.score]}: {listing(named)}."]
     found = {arm: results.difference(place, arm) for arm in reached if arm != against}
     known = {arm: difference for arm, difference in found.items() if difference}
     seeds = max(difference.pairs for difference in known.values()) if known else 0
-    first = f"{start} {against} reaches {show_percent(reached[against])} % top-1"
+    first = f"{start} {against} reaches {show_percent(reached[against])} % {SHORT[results.score]}"
     words: dict[str, list[str]] = {}
     for arm, difference in sorted(known.items(), key=lambda item: -item[1].value):
         words.setdefault(say_difference(difference), []).append(f"{arm} {show_points(difference)}")
@@ -123,7 +124,7 @@ def unequal(
     place: Conditions,
     arms: Sequence[str],
     checks: Sequence[tuple[str, Callable[[Record], Any]]],
-    metric: str = METRIC,
+    metric: str | None = None,
 ) -> list[str]:
     """What of these is not the same for all of the arms that were trained there from one seed."""
     found = []
@@ -161,6 +162,7 @@ def contract(results: Results) -> list[str]:
         "Data: " + ", ".join(f"{key} {value}" for key, value in data.items()) + ".",
         "For a seed, all arms of the skeleton start from the same weights outside the attention and see the same "
         "pixels in the same order; digests of both are in the records, and are compared. The weights of the last epoch "
-        "are tested, none are chosen. Parameters and MACs in the tables are those of the model with 1,000 classes.",
+        f"are tested, none are chosen. Parameters and MACs in the tables are those of the model with "
+        f"{CLASSES[places[0].task]:,} classes.",
     ]
     return lines

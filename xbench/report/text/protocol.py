@@ -39,6 +39,16 @@ Accuracy is top-1 on test images that no arm was trained or chosen on, as a mean
 (95 %): Student's t on the scale of the log-odds, which stays within 0 and 100 %, or Wilson's where all seeds agree.
 Differences are in points, seed by seed, likewise bounded: the two arms of a pair had the same start and the same
 pixels.""",
+    "ap": """\
+AP is COCO's: the mean over the classes, and over overlaps from 0.50 to 0.95, of the precision at 101 steps of recall;
+AP50 is that at an overlap of 0.50. It is taken on test images that no arm was trained or chosen on, as a mean over
+seeds with
+its 95 % interval, on the scale of the log-odds; differences are in points, seed by seed.""",
+    "miou": """\
+mIoU is the mean over the classes of intersection over union, over all pixels of the test images together but those that
+are not to be told; as a mean over seeds with its 95 % interval, on the scale of the log-odds. Differences are in
+points,
+seed by seed.""",
     "limits": """\
 The machine's limits are measured in the same run: multiply–accumulates per second of a large matrix product, bytes per
 second of a large copy. The roof at an intensity, in MACs per byte, is the smaller of the first and intensity × the

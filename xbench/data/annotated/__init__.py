@@ -1,0 +1,1 @@
+"""Pictures with boxes or masks: drawn here, or from COCO's and Cityscapes' layouts and from folders of masks."""
