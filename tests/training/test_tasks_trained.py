@@ -19,6 +19,7 @@ from xbench.training.evaluation import evaluate
 from xbench.training.job import Job, digest, outside_attention
 from xbench.training.loop import train
 from xbench.training.recipe import Recipe
+from xbench.training.start import begin_from
 
 TASKS = ("detect", "segment")
 SCENES = "scenes:test=6,train=16,val=4"
@@ -120,3 +121,23 @@ def test_compare_joins_the_scores_of_one_training_with_cost(tmp_path, workers_he
     (tmp_path / "training").rename(tmp_path / "gone")
     remake_report(tmp_path)
     assert "answers-mhsa-64.png" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("model", [{"attn": "xfa"}, {"attn": None, "baseline": "mobilenetv3_small_050"}], ids=str)
+def test_a_detector_begins_with_a_trained_backbone(model, tmp_path):
+    classifier = make_job("classify", data="digits", recipe=replace(SHORT, batch=256, epochs=1), **model)
+    train(classifier, tmp_path / "classifier")
+    kept = read_weights(tmp_path / "classifier")
+    detector = make_job("detect", start=str(tmp_path / "classifier"), **model)
+    own = detector.build(10)
+    before = {name: weight.clone() for name, weight in own.state_dict().items()}
+    begin_from(own, detector, tmp_path / "classifier")
+    changed = {name for name, weight in own.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed
+    assert all(name.startswith("backbone.") for name in changed)
+    for name in changed:
+        trained = name.removeprefix("backbone.").removeprefix("model.")
+        torch.testing.assert_close(own.state_dict()[name], kept[trained])
+    train(detector, tmp_path / "detector")
+    with pytest.raises(UserError, match=r"begins from the same model, here size xs"):
+        begin_from(own, replace(detector, size="xs"), tmp_path / "classifier")

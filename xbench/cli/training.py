@@ -62,6 +62,14 @@ def train(
     patch: Annotated[int, option(TRAINED, "Patch size of the XF blocks.", takes="SIDE")] = 2,
     size: Annotated[str, option(TRAINED, "XFormer's size: s, xs or xxs.", takes="SIZE")] = "s",
     data: Data = None,
+    start: Annotated[
+        Path | None,
+        option(
+            ACCURACY,
+            "Where train left weights of the same model to begin from, such as a classifier's.",
+            takes="FOLDER",
+        ),
+    ] = None,
     epochs: Epochs = None,
     recipe: Recipe = None,
     seed: Annotated[int, option(ACCURACY, "Decides weights and pixels.", takes="N")] = 0,
@@ -80,13 +88,30 @@ def train(
 
         xbench train --attn xfa --data digits --res 64 --out my-xfa
 
+        xbench train --task detect --attn xfa --data coco:/data/coco --res 320 --start my-xfa --out my-detector
+
         torchrun --nproc-per-node 8 -m xbench train --attn xfa --data folder:/data/imagenet --res 256
             --device cuda --recipe dtype=bf16 --workers 8 --out my-imagenet
     """
     from xbench.training.request import make_job
 
+    begin = str(start) if start else None
     job = make_job(
-        attn, model, data, res, patch, size, epochs, recipe or [], seed, device, threads, workers, unreadable, task
+        attn,
+        model,
+        data,
+        res,
+        patch,
+        size,
+        epochs,
+        recipe or [],
+        seed,
+        device,
+        threads,
+        workers,
+        unreadable,
+        task,
+        begin,
     )
     from xbench.processes.child import keep_heap
     from xbench.training.loop import DivergedError

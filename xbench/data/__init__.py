@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from xbench.errors import UserError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -56,6 +58,19 @@ class Augmentation:
     def mixes(self) -> bool:
         """Whether images are blended, so that targets are soft."""
         return bool(self.mixup or self.cutmix)
+
+    def check_followed(self) -> None:
+        """Refuses what boxes and masks cannot follow.
+
+        Raises:
+            UserError: a setting that changes pictures and not what is said of them.
+        """
+        for name in ("auto_augment", "random_erasing", "mixup", "cutmix"):
+            if getattr(self, name):
+                raise UserError(
+                    f"{name} of the recipe changes pictures and not their boxes or masks; with these there are scale, "
+                    "hflip and color_jitter."
+                )
 
     @property
     def changes_pictures(self) -> bool:

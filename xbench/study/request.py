@@ -226,7 +226,8 @@ def _recipes(request: StudyRequest, data: str, metrics: Sequence[str]) -> tuple[
             f"the recipe of top1 is another than that of {' and '.join(sorted(probed))}; change it in a run of its own."
         )
     settings = ((), request.recipe) if probed else (request.recipe, ())
-    return recipe_of(data, request.epochs, settings[0], request.device), ProbeRecipe().changed(settings[1])
+    recipe = recipe_of(data, request.epochs, settings[0], request.device, request.task)
+    return recipe, ProbeRecipe().changed(settings[1])
 
 
 def _check_trained(request: StudyRequest, study: Study) -> None:

@@ -4,7 +4,6 @@
 Importing this package loads no torch; ``find_task`` does.
 """
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xbench.parsing.axes import TASKS, one_of
@@ -67,12 +66,15 @@ def find_task(name: str) -> Task:
         UserError: there is none.
     """
     one_of("task", name, TASKS)
-    return _tasks()[name]
+    # One at a time: what another needs, such as torchvision, is not loaded.
+    if name == "detect":
+        from xbench.tasks.detection import Detection
 
+        return Detection()
+    if name == "segment":
+        from xbench.tasks.segmentation import Segmentation
 
-def _tasks() -> Mapping[str, Task]:
+        return Segmentation()
     from xbench.tasks.classification import Classification
-    from xbench.tasks.detection import Detection
-    from xbench.tasks.segmentation import Segmentation
 
-    return {"classify": Classification(), "detect": Detection(), "segment": Segmentation()}
+    return Classification()

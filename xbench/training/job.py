@@ -25,7 +25,8 @@ class Job:
 
     ``data`` is a spec such as "digits" or "folder:/data/imagenet". ``threads`` and ``workers`` (of
     the data loader) decide speed, and on a CPU ``threads`` the last bits of the result. ``unreadable`` is what becomes
-    of images that cannot be read: "stop" ends the run, "skip" leaves them out.
+    of images that cannot be read: "stop" ends the run, "skip" leaves them out. ``start`` is the folder of a training
+    whose weights this one begins from.
     """
 
     data: str
@@ -41,6 +42,7 @@ class Job:
     workers: int = 0
     unreadable: str = STOP
     task: str = "classify"
+    start: str = ""
 
     @property
     def name(self) -> str:

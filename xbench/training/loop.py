@@ -35,6 +35,7 @@ from xbench.training.evaluation import score
 from xbench.training.job import Job, digest, outside_attention
 from xbench.training.names import ANSWERS
 from xbench.training.optimizer import make_optimizer, make_scheduler, scale_of, take_up, take_up_scale
+from xbench.training.start import begin_from
 
 LOOKS_SECONDS = 1.0  # between two looks at the loss, each of which waits for the device
 
@@ -119,7 +120,10 @@ class Training:
             raise UserError(
                 f"{self._data.name} has {self._data.train_size} training images: no batch of {recipe.batch}."
             )
-        self._model = job.build(self._data.num_classes).to(fabric.device)
+        self._model = job.build(self._data.num_classes)
+        if job.start and self._state is None and read_ended(folder) is None:
+            begin_from(self._model, job, Path(job.start))
+        self._model = self._model.to(fabric.device)
         self._layout = layout_of(self._model, job.device)
         self._model = self._model.to(memory_format=self._layout)
         self._facts = {

@@ -36,6 +36,7 @@ def make_job(
     workers: int,
     unreadable: str = STOP,
     task: str = "classify",
+    start: str | None = None,
 ) -> Job:
     """Checks what the user asked to train and makes the Job.
 
@@ -56,7 +57,7 @@ def make_job(
     job = Job(
         data=str(parse_data(data)),
         img_size=parse_img_size(res),
-        recipe=recipe_of(data, epochs, recipe, device),
+        recipe=recipe_of(data, epochs, recipe, device, task),
         attn=str(parse_attention(attn)) if attn else None,
         baseline=model,
         size=size,
@@ -67,20 +68,23 @@ def make_job(
         workers=whole("workers", workers, 0, 256),
         unreadable=unreadable,
         task=task,
+        start=start or "",
     )
     if attn:
         check_input(job.img_size, job.patch_size)
     return job
 
 
-def recipe_of(data: str, epochs: int | None, settings: Sequence[str], device: str) -> Recipe:
+def recipe_of(data: str, epochs: int | None, settings: Sequence[str], device: str, task: str) -> Recipe:
     """That of the data, as the user changed it.
 
     Raises:
-        UserError: a setting that a recipe has not, or a value that it cannot have on that device.
+        UserError: a setting that a recipe has not, or a value that it cannot have on that device or for that task.
     """
     usual = recipe_for(data)
     recipe = usual.changed(settings)
+    if task != "classify":
+        recipe.augmentation.check_followed()
     if (recipe.dtype, device) == ("fp16", "cpu"):
         raise UserError("dtype=fp16 of the recipe needs --device cuda; on the CPU: dtype=fp32, dtype=bf16.")
     if recipe.optimizer != usual.optimizer:

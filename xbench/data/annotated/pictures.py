@@ -16,11 +16,9 @@ from torchvision.transforms.v2 import functional
 from xbench.data import Augmentation
 from xbench.data.chance import Key, borrowed_generators
 from xbench.data.pictures import Pictures, UnreadableError
-from xbench.errors import UserError
 
 LEAST_SIDE = 1.0  # pixels of a box after a crop, below which nothing of the object is left
 NO_OBJECT = (0.0, 0.0, 0.0, 0.0, -1.0, 0.0)
-UNCHANGED = ("auto_augment", "random_erasing", "mixup", "cutmix")  # change pictures and not what is said of them
 
 
 @dataclass(frozen=True)
@@ -74,12 +72,7 @@ class AnnotatedTransforms:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name in UNCHANGED:
-            if getattr(self.augmentation, name):
-                raise UserError(
-                    f"{name} of the recipe changes pictures and not their boxes or masks; with these there are scale, "
-                    "hflip and color_jitter."
-                )
+        self.augmentation.check_followed()
 
     def apply(
         self, samples: Iterable[tuple[Image.Image, Any]], luck: Sequence[tuple[Key, ...]] | None = None
