@@ -9,7 +9,7 @@
 
 and with boxes or masks:
 
-    scenes                          signs with digits on photographs, drawn here
+    scenes                          signs of six shapes on photographs, drawn here
     coco:/data/coco                 COCO's layout: annotations/instances_train2017.json, train2017, …
     cityscapes:/data/cityscapes     Cityscapes' layout: leftImg8bit and gtFine
     masks:/data/pairs               pictures and masks of one name in two folders for each split

@@ -55,14 +55,14 @@ class SceneOptions:
 
     Attributes:
         objects: signs in a scene at most; there is at least one.
-        clutter: shapes without a digit at most.
+        clutter: strokes that are no sign at most.
         train: scenes in an epoch; every epoch draws new ones.
         val: scenes for validation, always the same.
         test: scenes for the test, always the same.
     """
 
-    objects: int = 6
-    clutter: int = 6
+    objects: int = 4
+    clutter: int = 4
     train: int = 2048
     val: int = 256
     test: int = 512

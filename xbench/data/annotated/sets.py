@@ -19,7 +19,7 @@ from xbench.data.annotated.masks import (
 )
 from xbench.data.annotated.pictures import AnnotatedPictures, AnnotatedTransforms
 from xbench.data.annotated.scenes import CLASSES, Scenes
-from xbench.data.disk.public import WORDS, resolve
+from xbench.data.disk.public import WORDS, first_words, resolve
 from xbench.data.epochs import Splits
 from xbench.data.names import DataSpec, SceneOptions
 from xbench.errors import UserError
@@ -48,7 +48,7 @@ def open_annotated(
     if not root.is_dir():
         raise UserError(f"data '{spec}': '{root}' is not a folder.")
     open_split, words, num_classes, more = OPENERS[spec.kind](spec, root)
-    own = resolve(spec, _words(words))
+    own = resolve(spec, words)
     opened: dict[str, AnnotatedPictures] = {}
     for word in own.values():
         if word not in opened:
@@ -61,12 +61,8 @@ def open_annotated(
     return Splits(str(spec), num_classes, **splits, facts={**facts, **more}, files=True)
 
 
-Opened = tuple[Callable[[str], Any], Callable[[str], bool], int, dict[str, Any]]
-
-
-def _words(there: Callable[[str], bool]) -> dict[str, str]:
-    first = {split: next(filter(there, words), None) for split, words in WORDS.items()}
-    return {split: word for split, word in first.items() if word is not None}
+# Who opens a split by the set's own word, those words, how many classes there are, and other facts.
+Opened = tuple[Callable[[str], Any], dict[str, str], int, dict[str, Any]]
 
 
 def _coco(spec: DataSpec, root: Path) -> Opened:
@@ -75,19 +71,19 @@ def _coco(spec: DataSpec, root: Path) -> Opened:
     if not there:
         raise UserError(f"data '{spec}': there is no 'annotations/instances_….json' in '{root}'.")
     years = {word.rstrip("0123456789"): word for word in there}
-    read: dict[str, CocoPictures] = {}
+    words = {split: years[word] for split, word in first_words(years.__contains__).items()}
+    train = spec.options.get("train") or words.get("train", there[0])
+    read = {train: CocoPictures(root, train)}
 
     def open_split(word: str) -> CocoPictures:
-        own = word if word in there else years.get(word, word)
-        if own not in read:
-            read[own] = CocoPictures(root, own)
-            if read[own].names != first.names:
-                raise UserError(f"data '{spec}': '{own}' has other categories than '{train}'.")
-        return read[own]
+        if word not in read:
+            read[word] = CocoPictures(root, word)
+            if read[word].names != read[train].names:
+                raise UserError(f"data '{spec}': '{word}' has other categories than '{train}'.")
+        return read[word]
 
-    train = spec.options.get("train") or next((years[word] for word in WORDS["train"] if word in years), there[0])
-    first = read[train] = CocoPictures(root, train)
-    return open_split, lambda word: word in there or word in years, len(first.names), {"categories": first.names}
+    names = read[train].names
+    return open_split, words, len(names), {"categories": names}
 
 
 def _cityscapes(spec: DataSpec, root: Path) -> Opened:
@@ -97,7 +93,8 @@ def _cityscapes(spec: DataSpec, root: Path) -> Opened:
         return MaskedPictures(cityscapes_pairs(root, word), root, classes)
 
     # The masks of its test split are not published: they hold nothing but ignored labels.
-    return open_split, lambda word: word != "test" and bool(cityscapes_pairs(root, word)), CITYSCAPES_CLASSES, {}
+    words = first_words(lambda word: word != "test" and bool(cityscapes_pairs(root, word)))
+    return open_split, words, CITYSCAPES_CLASSES, {}
 
 
 def _masks(spec: DataSpec, root: Path) -> Opened:
@@ -112,7 +109,7 @@ def _masks(spec: DataSpec, root: Path) -> Opened:
     def open_split(word: str) -> MaskedPictures:
         return MaskedPictures(folder_pairs(root, word), root, as_they_are(classes, ignored))
 
-    return open_split, lambda word: bool(folder_pairs(root, word)), classes, {}
+    return open_split, first_words(lambda word: bool(folder_pairs(root, word))), classes, {}
 
 
 OPENERS: dict[str, Callable[[DataSpec, Path], Opened]] = {"coco": _coco, "cityscapes": _cityscapes, "masks": _masks}

@@ -118,7 +118,7 @@ def resolve(spec: DataSpec, found: dict[str, str]) -> dict[str, str]:
     return own
 
 
-def _first_words(there: Callable[[str], bool]) -> dict[str, str]:
+def first_words(there: Callable[[str], bool]) -> dict[str, str]:
     """Of every split the first word that a set has."""
     first = {split: next(filter(there, words), None) for split, words in WORDS.items()}
     return {split: word for split, word in first.items() if word is not None}
@@ -139,7 +139,7 @@ def _folder(spec: DataSpec, root: Path | None) -> Source:
         listing = list(zip(pictures.paths, pictures.targets, strict=True))
         return Opened(pictures, np.array(pictures.targets), fingerprint(listing), facts=facts)
 
-    return Source(_first_words(lambda word: bool(class_folders(root / word))), open_split)
+    return Source(first_words(lambda word: bool(class_folders(root / word))), open_split)
 
 
 def _wds(spec: DataSpec, root: Path | None) -> Source:
@@ -152,7 +152,7 @@ def _wds(spec: DataSpec, root: Path | None) -> Source:
         pictures = Shards(paths)
         return Opened(pictures, pictures.labels, pictures.fingerprint())
 
-    return Source(_first_words(lambda word: bool(shards_of(root, word))), open_split)
+    return Source(first_words(lambda word: bool(shards_of(root, word))), open_split)
 
 
 def _torch(spec: DataSpec, root: Path | None) -> Source:
@@ -197,7 +197,7 @@ def _hfds(spec: DataSpec, root: Path | None) -> Source:
         words = datasets.get_dataset_split_names(name)
     except (ValueError, OSError) as error:
         raise UserError(f"data '{spec}' cannot be opened: {error}") from error
-    return Source(_first_words(lambda word: word in words), open_split)
+    return Source(first_words(lambda word: word in words), open_split)
 
 
 @dataclass(frozen=True)
