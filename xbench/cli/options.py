@@ -100,10 +100,10 @@ Metrics = Annotated[
     Many,
     option(
         MEASURED,
-        "params, macs, predicted_memory, latency, throughput, peak_memory, stock_latency, breakdown, limits, "
+        "params, macs, predicted_memory, latency, throughput, peak_memory, stock_latency, energy, breakdown, limits, "
         "max_batch; in training forward_time, backward_time, optimizer_time; on CUDA device_time; accuracy (top1; ap "
-        "and ap50; miou), recall and two_hop, for which arms are trained. Default: all but predicted_memory, max_batch "
-        "and the trained.",
+        "and ap50; miou), recall and two_hop, for which arms are trained. Default: all but predicted_memory, energy, "
+        "max_batch and the trained.",
         takes="METRIC…",
     ),
 ]

@@ -69,6 +69,7 @@ METRICS = {
         _step("backward_time", "backward pass of a training step"),
         _step("optimizer_time", "optimizer step"),
         _inference("device_time", "ms", "device time of a batch, L2 cache cold"),
+        Metric("energy", "J", "lower", "timed", "energy of an image", paired=False),
         Metric("peak_memory", "MiB", "lower", "exact", "peak memory"),
         Metric("max_batch", "images", "higher", "exact", "largest batch that fits"),
         _inference("stock_latency", "ms", "latency at batch 1 in a plain script", levels=("model",)),

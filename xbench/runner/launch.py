@@ -150,7 +150,7 @@ class Launch:
             device = dict(workers.in_turn(f"{launch}: asking the device", "device", self._shuffled(workers)))
             for case in workers.open:
                 records += self._block_records(case, heat, blocks[case], warm[case], device.get(case, {}))
-            for name in ("device_time", "breakdown", "limits"):
+            for name in ("device_time", "energy", "breakdown", "limits"):
                 wanted = [case for case in self._shuffled(workers) if name in self._study.metrics_of(case)]
                 doing = f"{launch}: {name.replace('_', ' ')}"
                 arguments = {"case": cases[0].request()} if name == "limits" else {}

@@ -42,7 +42,7 @@ from xbench.training.request import check_cuda, recipe_of
 TOKENS = (64, 256, 1024, 4096, 16384, 65536)
 LAYER_TOKENS = (64,)  # at which a training on a made-up task takes minutes
 PAIRS = (4, 8, 16, 32)
-NOT_BY_DEFAULT = ("predicted_memory", "max_batch", *TASK_SCORES, *PROBES)
+NOT_BY_DEFAULT = ("predicted_memory", "max_batch", "energy", *TASK_SCORES, *PROBES)
 MAX_SEEDS = 1000
 
 QUESTION = "If only the attention changes, what happens to cost, speed and memory?"

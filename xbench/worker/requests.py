@@ -20,6 +20,7 @@ from xbench.metrics import timing
 from xbench.metrics.breakdown import breakdown
 from xbench.metrics.counting.cost import Cost, CostError, cost_and_footprint, count_params
 from xbench.metrics.counting.tally import Footprint, predict
+from xbench.metrics.energy import energy, find_counter
 from xbench.metrics.machine import machine_limits
 from xbench.metrics.memory import largest_batch, peak_memory
 from xbench.models.baselines import check_takes
@@ -219,6 +220,12 @@ class Worker:
         """Device time of each iteration in ms, as samples and detail of a record."""
         times = timing.device_seconds(self.subject.forward)
         return {"samples": [1e3 * seconds for seconds in times], "detail": {}}
+
+    def energy(self) -> dict[str, Any]:
+        """Joules per image, as samples and detail of a record."""
+        subject = self.subject
+        found = energy(subject.step(), subject.batch, subject.device, find_counter(subject.device))
+        return {"samples": found.joules, "detail": {"rest_watts": found.rest_watts, "counter": found.counter}}
 
     def breakdown(self) -> dict[str, Any]:
         """Milliseconds of instrumented forwards and of each component of them, as samples and detail of a record."""

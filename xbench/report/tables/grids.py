@@ -201,6 +201,10 @@ COLUMNS: dict[str, list[Column]] = {
         Column("device_time", "device ms", show_estimate),
         Column("device_time", "device ×", show_interval, is_ratio=True),
     ],
+    "energy": [
+        Column("energy", "J/img", show_estimate),
+        Column("energy", "energy ×", show_interval, is_ratio=True),
+    ],
     "peak_memory": [
         Column("peak_memory", "peak MiB", lambda e: show_mib(e.value)),
         Column("peak_memory", "memory ×", lambda e: show_number(e.value, 3), is_ratio=True),

@@ -24,6 +24,9 @@ is that of the whole step; its parts are timed in the same blocks.""",
     "stock_latency": """\
 What a plain script gets is measured in processes of their own, in which nothing is set but the number of threads: one
 after the other, in two or three of the launches.""",
+    "energy": """\
+Energy is what the machine's own counter says of the whole processor, or of the whole GPU, while steps are repeated for
+two seconds, three times a launch: with all that ran beside them, and with what is taken at rest.""",
     "breakdown": """\
 The time by component is that of an instrumented forward pass in eager mode: a module's time is its own, without that of
 the modules inside it. What the instruments themselves take makes it longer than the time that throughput tells.""",
