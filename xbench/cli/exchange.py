@@ -13,7 +13,9 @@ from xbench.cli.streams import progress
 from xbench.errors import UserError
 from xbench.files.writing import check_targets, write_file
 
-Format = Literal["pytest-benchmark", "asv", "bmf"]
+Format = Literal["csv", "json", "latex", "markdown", "xlsx", "pytest-benchmark", "asv", "bmf"]
+
+SUFFIX = {"csv": "csv", "json": "json", "latex": "tex", "markdown": "md", "xlsx": "xlsx"}
 
 
 @app.command("export", cls=ManyValues, epilog="Exit code: 0 written · 2 bad input, or nothing to write.")
@@ -25,7 +27,12 @@ def export_runs(
     ],
     force: Force = False,
 ) -> None:
-    """Writes runs as pytest-benchmark JSON, as results of asv, or in Bencher Metric Format. For example:
+    """Writes runs as tables, as pytest-benchmark JSON, as results of asv, or in Bencher Metric Format.
+
+    latex (booktabs) and markdown are the tables as they are shown; csv, json and xlsx the figures as numbers, a row for
+    each arm and metric, with intervals and ratios. For example:
+
+    xbench export my-run --format latex -o table.tex
 
     xbench export my-run --format pytest-benchmark -o my-run.json && pytest-benchmark compare my-run.json
 
@@ -34,11 +41,12 @@ def export_runs(
     import json
 
     from xbench.analysis.figures import figures
-    from xbench.analysis.runs import ledgers, newest
+    from xbench.analysis.runs import ledgers, newest, read_run
     from xbench.exchange.asv import write_asv
     from xbench.exchange.bencher import bencher_metrics
     from xbench.exchange.pytest_benchmark import to_pytest_benchmark
     from xbench.records.ledger import read_records
+    from xbench.report.tables.portable import portable
 
     found = ledgers(*map(given_name, runs))
     say = progress().print
@@ -48,6 +56,13 @@ def export_runs(
             f"{written} figures in {out}; {left} left out, of commits that this checkout does not know.",
             soft_wrap=True,
         )
+        return
+    if to in ("csv", "json", "latex", "markdown", "xlsx"):
+        paths = [out] if len(found) == 1 else [out / f"{ledger.parent.resolve().name}.{SUFFIX[to]}" for ledger in found]
+        check_targets(paths, force=force)
+        for ledger, path in zip(found, paths, strict=True):
+            write_file(path, portable(read_run(ledger.parent), to))
+            say(f"{path}", soft_wrap=True)
         return
     make: Any = {"pytest-benchmark": to_pytest_benchmark, "bmf": bencher_metrics}[to]
     # pytest-benchmark sorts and names the files of a folder by such numbers.
