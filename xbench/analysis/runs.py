@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from xbench.errors import UserError
 from xbench.files.run_folders import LEDGER, REPORT, RUNS
+from xbench.files.writing import is_ledger
 from xbench.records.ledger import read_ledger, read_records, warn_of
 from xbench.records.record import Record, parse_time
 from xbench.study.conditions import Conditions
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from xbench.analysis.results import Results
+
+LAST = "last"  # the newest of results/runs
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,8 @@ def _cell(record: Record) -> tuple[str, str]:
 
 
 def run_folder(run: str | Path) -> Path:
-    """The folder of one run, by its path, that of its records.jsonl, or its name among ``results/runs``.
+    """The folder of one run, by its path, that of its records.jsonl, or its name among ``results/runs``; "last" is the
+    newest of these.
 
     Raises:
         UserError: it does not exist, or is no run or several.
@@ -230,9 +234,26 @@ def _ledger(run: str | Path) -> Path:
     return ledger
 
 
+def among(paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Of several paths those of runs, and what there is and holds none; all of them where that is one alone."""
+    others = [path for path in paths if Path(path).exists() and not _holds_records(Path(path))]
+    return ([path for path in paths if path not in others], others) if len(others) < len(paths) else (list(paths), [])
+
+
+def _holds_records(place: Path) -> bool:
+    return is_ledger(place) if place.is_file() else any(place.rglob(LEDGER))
+
+
+def _newest_folder() -> Path | None:
+    found = sorted(RUNS.rglob(LEDGER), key=lambda ledger: ledger.stat().st_mtime) if RUNS.is_dir() else []
+    return found[-1].parent if found else None
+
+
 def _ledgers(path: str | Path) -> list[Path]:
     """The files of records that a path or the name of a run stands for; one or more."""
     place = next((place for place in (Path(path), RUNS / path) if place.exists()), None)
+    if place is None and str(path) == LAST:
+        place = _newest_folder()
     if place is None:
         raise UserError(f"there is no run '{path}'.{_closest(path)}")
     found = [place] if place.is_file() else sorted(place.rglob(LEDGER))

@@ -1,4 +1,4 @@
-"""Verbs about runs that are done: show, remake, report."""
+"""Verbs about runs that are done: show, diff, remake, report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +10,15 @@ from xbench.cli.given import given_name
 from xbench.cli.options import Force, Many
 from xbench.cli.streams import output
 
+NAMED = 6  # places that one run alone has
+CONTROL_EFFECT = 0.05  # of a control, from which its run's times are void
+
 
 @app.command(epilog="Exit code: 0 shown · 2 no such run.")
 def show(
     runs: Annotated[
-        Many, typer.Argument(help="Folders of runs, or their names in results/runs. Default: list all.")
+        Many,
+        typer.Argument(help="Folders of runs, or their names in results/runs; last is the newest. Default: all."),
     ] = None,
 ) -> None:
     """Lists the runs in results/runs, or shows what the named ones found."""
@@ -58,16 +62,55 @@ def remake(
 def report(
     runs: Annotated[list[str], typer.Argument(help="Folders of runs, or their names in results/runs.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("report.html"),
+    show_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     force: Force = False,
 ) -> None:
     """Writes runs as one web page to send: the answer in words, charts to look into, tables to sort.
 
     The page is a single file that works without a network. Several runs are sections of it; figures are never compared
-    across runs. Example:
+    across runs. What is no run is left out, so that results/reports/* may be given. Example:
 
         xbench report results/reports/resolution -o resolution.html
     """
+    from xbench.analysis.runs import among
     from xbench.report.page.page import write_page
 
-    write_page([given_name(run) for run in runs], out, force=force)
+    found, others = among([given_name(run) for run in runs])
+    write_page(found, out, force=force)
+    if others:
+        output().print(f"Left out, because they are no runs: {', '.join(others)}.", soft_wrap=True, highlight=False)
     output().print(f"The page: {out}", soft_wrap=True, highlight=False)
+    if show_it:
+        import webbrowser
+
+        webbrowser.open(out.resolve().as_uri())
+
+
+@app.command(epilog="Exit code: 0 shown · 2 no such run.")
+def diff(
+    before: Annotated[str, typer.Argument(help="The folder of a run, or its name in results/runs.")],
+    now: Annotated[str, typer.Argument(help="Another one.")],
+) -> None:
+    """Tells what differs between two runs: first what makes them incomparable, then figures that are others now.
+
+    Exact figures are compared by equality. Times are told with their ratio where machine, libraries and policy are the
+    same, and even then no turns were taken: xbench check --against COMMIT lets both sides take turns. Example:
+
+        xbench diff results/reports/ci last
+    """
+    from rich.text import Text
+
+    from xbench.analysis.runs import read_run
+    from xbench.regression.difference import difference
+    from xbench.report.check import show_difference
+
+    found = difference(read_run(given_name(before)), read_run(given_name(now)), CONTROL_EFFECT)
+    console = output()
+    for reason in found.reasons:
+        console.print(Text(f"Not the same: {reason}."), soft_wrap=True, highlight=False)
+    show_difference(found.findings, console)
+    for run, alone in ((before, found.before_alone), (now, found.now_alone)):
+        if alone:
+            where = dict.fromkeys(f"{place.arm}, {place.conditions.show_extent()}" for place in alone)
+            named = "; ".join([*where][:NAMED]) + ("; …" if len(where) > NAMED else "")
+            console.print(Text(f"In {run} alone: {len(alone)} figures ({named})."), soft_wrap=True, highlight=False)
