@@ -9,22 +9,57 @@ from rich.text import Text
 from xbench.cli.app import EXIT_CHECK_FAILED, EXIT_NOTHING_MEASURED, app
 from xbench.cli.options import Force, Json, Many
 from xbench.cli.streams import output, progress, put
+from xbench.errors import UserError
 from xbench.files.writing import check_target, write_file
 
 if TYPE_CHECKING:
     from xbench.conformance import Finding
 
 
-@app.command("list")
-def list_attentions() -> None:
-    """The attentions there are: name, paper, cost in the number of tokens N, options with their defaults."""
-    from xbench.attention.registry import catalogue_in_full
-    from xbench.report.tables.listing import list_table
+KINDS = ("attentions", "models", "metrics", "modes", "data", "studies", "baselines")
 
-    output().print(list_table(catalogue_in_full()))
-    output().print(
-        "Every attention also takes num_heads. Options go into the name: xfa:rank=4,kernel=5", highlight=False
-    )
+
+@app.command("list", epilog="Exit code: 0 listed · 2 bad input.")
+def list_what(
+    what: Annotated[str, typer.Argument(help=f"What there is of: {', '.join(KINDS)}.")] = "attentions",
+    pattern: Annotated[str, typer.Argument(help="Part of the names of models: mobilevit, efficientnet_b*, …")] = "",
+) -> None:
+    """What there is to be named. The attentions: name, paper, cost in the number of tokens N, options with defaults.
+
+    Others on request, for example:
+
+        xbench list metrics
+
+        xbench list models mobilevit
+    """
+    from xbench.parsing.axes import one_of
+    from xbench.report.tables import listing
+
+    one_of("kind", what, KINDS)
+    console = output()
+    if what == "attentions":
+        from xbench.attention.registry import catalogue_in_full
+
+        console.print(listing.list_table(catalogue_in_full()))
+        console.print(
+            "Every attention also takes num_heads. Options go into the name: xfa:rank=4,kernel=5", highlight=False
+        )
+        return
+    if what == "models":
+        if not pattern:
+            raise UserError("timm has more than a thousand models; say which: xbench list models mobilevit")
+        table = listing.models_table(pattern)
+    else:
+        table = {
+            "metrics": listing.metrics_table,
+            "modes": listing.modes_table,
+            "data": listing.data_table,
+            "studies": listing.studies_table,
+            "baselines": listing.baselines_table,
+        }[what]()
+    if not table.row_count:
+        raise UserError(f"there are no {what} here{f' with {pattern!r} in their names' if pattern else ''}.")
+    console.print(table)
 
 
 @app.command(

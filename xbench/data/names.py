@@ -96,6 +96,19 @@ OWN_OPTIONS: dict[str, dict[str, Any]] = {
 }
 # What of a picture a set tells: of those that are not named here its class.
 TASKS_OF = {"scenes": ("detect", "segment"), "coco": ("detect",), "cityscapes": ("segment",), "masks": ("segment",)}
+# What there is, as it is written, in words.
+SETS = {
+    "digits": "scikit-learn's handwritten digits, enlarged: comes with xbench",
+    "canvas": "these digits far apart among clutter, drawn here",
+    "folder:/data/imagenet": "a folder per split with a folder per class: ImageNet-1K's layout",
+    "wds:/data/shards": "WebDataset shards",
+    "torch/cifar10:/data": "torchvision's sets, by timm's names",
+    "hfds/timm/mini-imagenet": "Hugging Face sets",
+    "scenes": "signs of six shapes on photographs, drawn here",
+    "coco:/data/coco": "COCO's layout: annotations/instances_train2017.json, train2017, …",
+    "cityscapes:/data/cityscapes": "Cityscapes' layout: leftImg8bit and gtFine",
+    "masks:/data/pairs": "pictures and masks of one name in two folders for each split",
+}
 DEFAULTS = {"classify": "digits", "detect": "scenes", "segment": "scenes"}
 
 

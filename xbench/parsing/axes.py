@@ -14,7 +14,17 @@ LEVELS = ("op", "layer", "block", "model")
 OF_TOKENS = ("op", "layer")  # levels that see tokens, and no image
 DIRECTIONS = ("inference", "training")
 ENGINES = ("onnxruntime", "onnxruntime_int8", "openvino")  # run by another library than torch
-MODES = ("eager", "folded", "channels_last", "compile", "cuda_graph", *ENGINES)
+MODES_IN_WORDS = {
+    "eager": "operation by operation, as it is written",
+    "folded": "batch norms moved into the weights of convolutions; inference",
+    "channels_last": "the channels of a pixel side by side in memory",
+    "compile": "torch.compile, with code of its own for each shape",
+    "cuda_graph": "kernels recorded once and started together; inference on a GPU",
+    "onnxruntime": "exported to ONNX and run by ONNX Runtime; inference on the CPU",
+    "onnxruntime_int8": "the same in int8, with the ranges of some inputs",
+    "openvino": "exported to ONNX and run by OpenVINO; inference on the CPU",
+}
+MODES = tuple(MODES_IN_WORDS)
 DTYPES = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
 TASKS = ("classify", "detect", "segment")

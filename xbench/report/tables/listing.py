@@ -1,6 +1,7 @@
-"""The table of ``xbench list``."""
+"""The tables of ``xbench list``: what there is to be named on a command line."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Group
@@ -8,6 +9,20 @@ from rich.table import Table
 from rich.text import Text
 
 from xbench.attention.registry import AttentionInfo
+from xbench.data.names import SETS, TASKS_OF
+from xbench.errors import UserError
+from xbench.files.run_folders import LEDGER
+from xbench.metrics.definitions import METRICS
+from xbench.parsing.axes import LEVELS, MODES_IN_WORDS
+from xbench.study.files import read_request
+
+HOW = {
+    "static": "on paper",
+    "exact": "in one run, exact",
+    "timed": "in launches, in turns",
+    "trained": "by training, over seeds",
+}
+STUDIES, BASELINES = Path("studies"), Path("results", "baselines")
 
 
 def list_table(attentions: Sequence[AttentionInfo]) -> Group:
@@ -34,3 +49,63 @@ def list_table(attentions: Sequence[AttentionInfo]) -> Group:
         if info.problem
     ]
     return Group(table, *problems)
+
+
+def metrics_table() -> Table:
+    """What can be measured: its unit, how it is found, and where it has a meaning."""
+    rows = []
+    for metric in METRICS.values():
+        better = "more" if metric.better == "higher" else "less"
+        levels = "all" if metric.levels == LEVELS else ", ".join(metric.levels)
+        rows.append((metric.name, metric.label, metric.unit, better, HOW[metric.how], levels))
+    return _table(("metric", "what it is", "unit", "better", "found", "levels"), rows)
+
+
+def modes_table() -> Table:
+    """The ways in which a model can run."""
+    return _table(("mode", "what it is"), list(MODES_IN_WORDS.items()))
+
+
+def data_table() -> Table:
+    """Data sets, and the tasks that each is for."""
+    rows = [(name, said, ", ".join(TASKS_OF.get(name.partition(":")[0], ("classify",)))) for name, said in SETS.items()]
+    return _table(("data", "what it is", "tasks"), rows)
+
+
+def studies_table() -> Table:
+    """The study files of this folder, with their questions."""
+    rows = []
+    for path in sorted(STUDIES.glob("*.toml")):
+        try:
+            rows.append((str(path), read_request(path).question))
+        except UserError as error:
+            rows.append((str(path), str(error)))
+    return _table(("study", "question"), rows)
+
+
+def baselines_table() -> Table:
+    """The committed figures of this folder that xbench check --baseline compares with."""
+    rows = [(str(path.parent),) for path in sorted(BASELINES.glob(f"*/{LEDGER}"))]
+    return _table(("baseline",), rows)
+
+
+def models_table(pattern: str) -> Table:
+    """timm's models whose names hold the pattern, * standing for anything."""
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    rows = []
+    for name in timm.list_models(f"*{pattern}*"):
+        config = get_pretrained_cfg(name)
+        size = f"{config.input_size[1]}x{config.input_size[2]}" if config else ""
+        rows.append((name, size))
+    return _table(("model", "made for, px"), rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
