@@ -3,6 +3,6 @@
 from xbench.cli.app import app
 
 # isort: off
-from xbench.cli import study, environment, runs, training, attentions, claims, check, exchange, history  # noqa: F401
+from xbench.cli import study, environment, runs, training, attentions, summary, claims, check, exchange, history  # noqa: F401
 
 __all__ = ["app"]
