@@ -84,7 +84,8 @@ class Stub:
             raise ArmError("oom", "planted", by_others=Stub.by_others)
         return {
             "vouch": {},
-            "survey": {"cost": {"params": 1, "macs": 1}, "predicted_memory": {"total": 1}},
+            "survey": {"cost": {"params": 1, "macs": 1}, "predicted_memory": {"total": 1, "traffic": 1}},
+            "limits": {"samples": [1.0], "detail": {"copy_bytes_per_second": 1.0}},
             "memory": {"total": 1, "process": 1},
             "warm_up": {"seconds": 1.0, "block_iterations": 1},
             "block": {"seconds": 1.0, "parts": {}, "faults": 0, "involuntary_switches": 0, "steal_seconds": 0.0}

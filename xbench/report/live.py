@@ -15,10 +15,11 @@ from rich.text import Text
 from xbench.analysis.counted import exact_figure
 from xbench.metrics.definitions import METRICS, PROBES
 from xbench.records.record import Record
-from xbench.runner.progress import Progress
+from xbench.runner.progress import Plan, Progress
+from xbench.statistics.estimates import Estimate
 from xbench.study.case import Case
 from xbench.study.conditions import Conditions
-from xbench.study.study import Study
+from xbench.study.study import LOOK_LAUNCHES, Study
 from xbench.wording.conditions import alike, conditions_line
 from xbench.wording.numbers import show_counted, show_interval, show_number, show_seconds
 
@@ -60,6 +61,15 @@ class Display:
     def waiting(self, why: str) -> None:
         self._doing = why
         self._say(why)
+
+    def planned(self, plan: Plan) -> None:
+        if not plan.cases:
+            return
+        arms, places = len(self._study.arms), -(-plan.cases // len(self._study.arms))
+        what = f"To do: {_many(arms, 'arm')} in {_many(places, 'comparison')}"
+        parts = [f"about {show_seconds(plan.seconds)} to measure"] if plan.seconds else []
+        parts += [f"about {show_seconds(plan.training_seconds)} to train {plan.models:,} models"] if plan.models else []
+        self._say(f"{what}, {', then '.join(parts)}.")
 
     def doing(self, case: Case, what: str) -> None:
         self._doing = f"{self._where(case.conditions, case.arm.label)} · {what}"
@@ -149,7 +159,9 @@ class Display:
     def _ratios(self, progress: Progress) -> list[str]:
         """Every ratio; of many arms the extremes, and how far the widest interval is from being narrow enough."""
         if len(self._study.arms) <= FEW_ARMS:
-            return [f"{label} {show_interval(times)}" for label, times in progress.ratios.items()]
+            # Of fewer launches an interval says nothing yet.
+            show = show_interval if progress.launch >= LOOK_LAUNCHES else _value
+            return [f"{label} {show(times)}" for label, times in progress.ratios.items()]
         own = {arm.label: times for arm in self._study.arms if (times := progress.ratios.get(arm.label))}
         if not own:
             return []
@@ -168,6 +180,14 @@ class Display:
         if self._left is None:
             return passed
         return f"{passed}, about {show_seconds(max(0.0, self._left - (now - self._left_at)))} left"
+
+
+def _value(times: Estimate) -> str:
+    return show_number(times.value, 2)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _exact(record: Record) -> str:

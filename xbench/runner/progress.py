@@ -35,10 +35,29 @@ class Progress:
     seconds_left: float | None
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is still to be done once all is known on paper: a guess, right to a factor of about two.
+
+    Attributes:
+        cases: that are to be measured.
+        seconds: of measuring them.
+        models: to be trained.
+        training_seconds: of training them.
+    """
+
+    cases: int
+    seconds: float
+    models: int
+    training_seconds: float
+
+
 class Observer(Protocol):
     """Sees what a run does while it does it."""
 
     def waiting(self, why: str) -> None: ...
+
+    def planned(self, plan: Plan) -> None: ...
 
     def doing(self, case: Case, what: str) -> None: ...
 
@@ -55,6 +74,9 @@ class Silent:
     """An observer that shows nothing."""
 
     def waiting(self, why: str) -> None:
+        pass
+
+    def planned(self, plan: Plan) -> None:
         pass
 
     def doing(self, case: Case, what: str) -> None:

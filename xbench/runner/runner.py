@@ -22,11 +22,11 @@ from xbench.processes.parent import EVERY_WORKER, ArmError
 from xbench.records.ledger import Ledger
 from xbench.records.provenance import surroundings
 from xbench.records.record import Record
-from xbench.runner.estimate import Expected, expect
+from xbench.runner.estimate import Expected, expect, total_seconds, training_seconds
 from xbench.runner.exact import ExactOutcome, measure_exact
 from xbench.runner.launch import PACE, QUICK_PACE, Launch
 from xbench.runner.precheck import Precheck, Prechecks, process_bytes
-from xbench.runner.progress import Clock, Observer, Progress, RunLimits, Silent
+from xbench.runner.progress import Clock, Observer, Plan, Progress, RunLimits, Silent
 from xbench.runner.recorder import Recorder
 from xbench.runner.stopping import GroupState, Schedule
 from xbench.runner.trainings import Training, TrainingOutcome, Trainings, training_folder
@@ -106,6 +106,7 @@ class Runner:
             with Prechecks(self._setup) as prechecks:
                 for group in groups:
                     self._precheck(prechecks, group)
+                self._tell_plan(prechecks)
             for group in groups:
                 self._measure_exact(group)
             if self.study.timed:
@@ -121,19 +122,32 @@ class Runner:
 
     def forecast(self) -> list[Expected]:
         """What ``run`` would do, case by case, found on paper."""
-        expected = []
         with Prechecks(self._setup) as prechecks:
-            for group in self._schedule.groups:
-                for case in [case for case in group.cases if not case.arm.control]:
-                    if self._finished(group, case):
-                        expected.append(Expected(case, held=True))
-                        continue
-                    try:
-                        trainings = [metrics[0] for _, metrics in self.recorder.missing_trainings(case)]
-                        expected.append(expect(self.study, prechecks, case, trainings))
-                    except ArmError as end:
-                        expected.append(Expected(case, reason=f"{end.status}: {end.reason}"))
+            return self._expected(prechecks)
+
+    def _expected(self, prechecks: Prechecks) -> list[Expected]:
+        expected = []
+        for group in self._schedule.groups:
+            for case in [case for case in group.cases if not case.arm.control]:
+                if self._finished(group, case):
+                    expected.append(Expected(case, held=True))
+                    continue
+                try:
+                    trainings = [metrics[0] for _, metrics in self.recorder.missing_trainings(case)]
+                    expected.append(expect(self.study, prechecks, case, trainings))
+                except ArmError as end:
+                    expected.append(Expected(case, reason=f"{end.status}: {end.reason}"))
         return expected
+
+    def _tell_plan(self, prechecks: Prechecks) -> None:
+        """How long what is left will take, before it begins; nothing where it all stays on paper."""
+        if not (self.study.timed or self.study.trains):
+            return
+        expected = self._expected(prechecks)
+        todo = [one for one in expected if not one.held and not one.reason]
+        training = training_seconds(expected, self.study.trainings_at_once)
+        models = sum(one.trainings for one in todo)
+        self._observer.planned(Plan(len(todo), total_seconds(self.study, expected), models, training))
 
     def results(self) -> Results:
         """What the records so far say, with the arms in the order asked for."""
