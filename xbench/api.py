@@ -133,7 +133,7 @@ def measure(
             written, or holds a report.md of somebody else.
     """
     if "max_batch" in study.metrics and study.device == "cpu" and not (limits and limits.memory_bytes):
-        raise UserError("metric 'max_batch' needs the memory that a batch is to fit into: --memory-limit GIB.")
+        raise UserError("metric 'max_batch' needs the memory that a batch is to fit into: --memory-limit SIZE.")
     if folder is not None:
         check_target(folder / REPORT)
     with results_folder(study.name, folder) as place:

@@ -10,6 +10,7 @@ from typer.utils import get_params_from_function
 
 from xbench import api
 from xbench.cli import study
+from xbench.cli.given import size_in_bytes
 from xbench.cli.verbs import app
 from xbench.errors import UserError
 from xbench.study.files import read_request
@@ -126,3 +127,18 @@ def test_json_of_check_is_a_switch_and_was_a_file(words, file, switch, study_fil
     # As text or as a path: versions of typer make one of the other at different times.
     assert [path and str(path) for path in (given["json_file"], given["study_file"])] == [file, study_file]
     assert given["as_json"] == switch
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4", 4 * 2**30),
+        ("4GiB", 4 * 2**30),
+        ("4 GB", 4 * 10**9),
+        ("512MiB", 512 * 2**20),
+        ("1.5tb", 1.5e12),
+        ("2e3mb", 2e9),
+    ],
+)
+def test_sizes_are_read_as_people_write_them(text, size):
+    assert size_in_bytes("--memory-limit", text) == size

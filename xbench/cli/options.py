@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import typer
 from typer.models import OptionInfo
 
-from xbench.cli.given import positive
+from xbench.cli.given import positive, size_in_bytes
 from xbench.errors import UserError
 from xbench.parsing.axes import MODES
 
@@ -178,7 +178,7 @@ Unreadable = Annotated[
 
 Budget = Annotated[float | None, option(LIMITS, "Seconds to stay within; three launches always run.", takes="SECONDS")]
 MemoryLimit = Annotated[
-    float | None, option(LIMITS, "GiB a CPU worker may allocate. Default: 90 % of the free.", takes="GIB")
+    str | None, option(LIMITS, "What a CPU worker may allocate: 4GiB, 4GB, … Default: 90 % of the free.", takes="SIZE")
 ]
 TimeLimit = Annotated[float, option(LIMITS, "Seconds one answer of a worker may take.", takes="SECONDS")]
 
@@ -255,9 +255,8 @@ class WorkerLimits:
         """
         from xbench.runner.progress import RunLimits
 
-        memory = positive("--memory-limit", self.memory_limit)
         return RunLimits(
-            memory_bytes=None if memory is None else int(memory * 2**30),
+            memory_bytes=size_in_bytes("--memory-limit", self.memory_limit),
             turn_seconds=positive("--time-limit", self.time_limit),
         )
 

@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from xbench.cli.app import app
-from xbench.cli.options import COMPARED, Task, ThreadCount, option
+from xbench.cli.options import COMPARED, Task, ThreadCount, option, spread
 from xbench.cli.streams import output
 
 
 @app.command(epilog="Exit code: 0 shown · 2 bad input.")
+@spread
 def summary(
     name: Annotated[str, typer.Argument(help="An attention in the XFormer skeleton, or with --model a timm model.")],
     res: Annotated[str, option(COMPARED, "Image size in pixels: 1024, or 512x1024.", takes="PIXELS")] = "256",
