@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from by_heart import losses_of
 from torch.nn import functional as F
 
 from xbench.models.detection import ANCHORS, STRIDES, anchors, boxes
@@ -202,21 +203,14 @@ def test_it_is_as_large_as_the_paper_says():
 def test_a_handful_of_pictures_is_learnt_by_heart():
     torch.manual_seed(0)
     task = find_task("detect")
-    model = build_for("detect", "xfa", None, img_size=(64, 64), num_classes=2, size="xxs").train()
+    model = build_for("detect", "xfa", None, img_size=(64, 64), num_classes=2, size="xxs")
     truth = targets_of([(5, 5, 30, 40, 0, 0)], [(20, 10, 60, 60, 1, 0), (2, 40, 20, 62, 0, 0)], [])
     images = torch.zeros(3, 3, 64, 64)
     for image, objects in zip(images, truth, strict=True):
         for x1, y1, x2, y2, label, _ in objects.long().tolist():
             if label >= 0:
                 image[label, y1:y2, x1:x2] = 2.0
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(120):
-        loss = task.loss(model(images), truth, (64, 64), 0.0)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = losses_of(task, model, images, truth, 120)
     assert losses[-1] < 0.05 * losses[0]
     scorer = task.scorer(2, (64, 64), "cpu")
     scorer.update(model(images).detach(), truth)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from by_heart import losses_of
 from torch import nn
 from torch.nn import functional as F
 
@@ -74,18 +75,11 @@ def test_every_pixel_gets_scores(arm, img_size):
 def test_a_handful_of_pictures_is_learnt_by_heart():
     torch.manual_seed(0)
     task = find_task("segment")
-    model = build_for("segment", "xfa", None, img_size=(64, 64), num_classes=3, size="xxs").train()
+    model = build_for("segment", "xfa", None, img_size=(64, 64), num_classes=3, size="xxs")
     truth = torch.zeros(3, 64, 64, dtype=torch.long)
     truth[0, 10:40, 5:30], truth[1, 32:60, 20:60], truth[2, :8] = 1, 2, IGNORED
     images = torch.stack([(truth == label).float() for label in (0, 1, 2)], dim=1) * 2
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(60):
-        loss = task.loss(model(images), truth, (64, 64), 0.0)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = losses_of(task, model, images, truth, 60)
     assert losses[-1] < 0.1 * losses[0]
     scorer = task.scorer(3, (64, 64), "cpu")
     scorer.update(model.eval()(images).detach(), truth)

@@ -57,7 +57,7 @@ def export_runs(
             soft_wrap=True,
         )
         return
-    if to in ("csv", "json", "latex", "markdown", "xlsx"):
+    if to in SUFFIX:
         paths = [out] if len(found) == 1 else [out / f"{ledger.parent.resolve().name}.{SUFFIX[to]}" for ledger in found]
         check_targets(paths, force=force)
         for ledger, path in zip(found, paths, strict=True):

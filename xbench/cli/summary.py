@@ -34,14 +34,14 @@ def summary(
     from xbench.data.photos import load_photos, photo_paths
     from xbench.models.baselines import check_baseline, check_takes
     from xbench.models.sizes import check_input, find_size
-    from xbench.parsing.axes import TASKS, one_of, parse_img_size, physical_cores, usable_cpus, whole
+    from xbench.parsing.axes import TASKS, one_of, parse_img_size, thread_count, whole
 
     one_of("task", task, TASKS)
     img_size = parse_img_size(res)
     find_size(size)
     whole("depth", depth, 1, 9)
     whole("patch size", patch, 1, 4096)
-    count = whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores()
+    count = thread_count(threads)
     attn = None if is_model else parse_attention(name)
     if is_model:
         check_baseline(name)

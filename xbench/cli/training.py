@@ -186,7 +186,7 @@ def evaluate(
     import json
 
     from xbench.data.names import UNREADABLE, parse_data
-    from xbench.parsing.axes import DEVICES, one_of, parse_img_size, physical_cores, usable_cpus, whole
+    from xbench.parsing.axes import DEVICES, one_of, parse_img_size, thread_count, whole
     from xbench.training.request import check_cuda
 
     one_of("split", split, ("val", "test"))
@@ -199,7 +199,7 @@ def evaluate(
         parse_data(data)
     img_size = parse_img_size(res) if res is not None else None
     patch_size = whole("patch size", patch, 1, 4096) if patch is not None else None
-    count = whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores()
+    count = thread_count(threads)
     from xbench.training.checkpoint import CONFIG, check_weights, read_job
     from xbench.training.evaluation import evaluate as evaluate_folder
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xbench.errors import UserError, check_readable, unknown_name
+from xbench.parsing.axes import whole
 from xbench.parsing.options import read_options
 
 DIGIT_CLASSES = 10
@@ -69,8 +70,7 @@ class SceneOptions:
 
     def __post_init__(self) -> None:
         for name, least in (("objects", 1), ("clutter", 0), ("train", 1), ("val", 1), ("test", 1)):
-            if not least <= getattr(self, name) <= 2**24:
-                raise UserError(f"scenes: {name} must be from {least} to {2**24}, not {getattr(self, name)}.")
+            whole(f"scenes: {name}", getattr(self, name), least, 2**24)
 
 
 # Which of the set's own splits to take, by its own words.

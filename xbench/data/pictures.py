@@ -82,9 +82,7 @@ class Transforms:
         return images
 
     def _batch(self, pictures: list[Image.Image]) -> Tensor:
-        mean, std = (255 * torch.tensor(colour).view(3, 1, 1) for colour in (self.mean, self.std))
-        images = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))  # [n, H, W, 3]
-        return images.permute(0, 3, 1, 2).float().sub_(mean).div_(std)
+        return normalised(pictures, self.mean, self.std)
 
     def facts(self) -> dict[str, str]:
         return {
@@ -94,6 +92,13 @@ class Transforms:
             "mean": repr(self.mean),
             "std": repr(self.std),
         }
+
+
+def normalised(pictures: Sequence[Image.Image], mean: Colour, std: Colour) -> Tensor:
+    """Pictures of one size as [n, 3, H, W] float32, channels last in memory."""
+    average, deviation = (255 * torch.tensor(colour).view(3, 1, 1) for colour in (mean, std))
+    images = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))  # [n, H, W, 3]
+    return images.permute(0, 3, 1, 2).float().sub_(average).div_(deviation)
 
 
 def make_transforms(

@@ -83,6 +83,15 @@ def whole(what: str, value: Any, low: int, high: int) -> int:
     return number
 
 
+def thread_count(asked: Any) -> int:
+    """As many threads as were asked for; the physical cores where nothing was.
+
+    Raises:
+        UserError: see ``whole``; more than there are processors.
+    """
+    return physical_cores() if asked is None else whole("threads", asked, 1, usable_cpus())
+
+
 def one_of(what: str, name: str, allowed: Iterable[str]) -> None:
     """Refuses a name that is not allowed, with the closest that is.
 

@@ -5,7 +5,7 @@ from rich.text import Text
 
 from xbench.report.tables.grids import make_grids
 from xbench.report.terminal import show_grid
-from xbench.runner.estimate import Expected, total_seconds, training_seconds
+from xbench.runner.estimate import Expected, plan_of
 from xbench.study.study import Study
 from xbench.wording.conditions import Conditions, settings
 from xbench.wording.numbers import show_counted, show_number, show_seconds
@@ -31,10 +31,9 @@ def show_forecast(study: Study, expected: list[Expected], console: Console) -> N
     parts = [f"{len(expected)} cells"]
     parts += [f"{held} already measured"] if held else []
     parts += [f"{impossible} impossible"] if impossible else []
-    time = f"about {show_seconds(total_seconds(study, expected))} to measure the rest"
-    models = sum(one.trainings for one in expected)
-    seconds = training_seconds(expected, study.trainings_at_once)
-    training = f", and about {show_seconds(seconds)} to train {models} models" if models else ""
+    plan = plan_of(study, expected)
+    time = f"about {show_seconds(plan.seconds)} to measure the rest"
+    training = f", and about {show_seconds(plan.training_seconds)} to train {plan.models} models" if plan.models else ""
     console.print(Text(f"{', '.join(parts)}; {time}{training}."))
 
 

@@ -5,6 +5,7 @@ Of a study with few cases every exact figure is shown as it comes; of a sweep, h
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console, Group
@@ -62,7 +63,10 @@ class Display:
         self._doing = why
         self._say(why)
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: Callable[[], Plan]) -> None:
+        self._say_plan(plan())
+
+    def _say_plan(self, plan: Plan) -> None:
         if not plan.cases:
             return
         arms, places = len(self._study.arms), -(-plan.cases // len(self._study.arms))

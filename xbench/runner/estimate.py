@@ -8,16 +8,19 @@ are not in it.
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from xbench.analysis.counted import count
 from xbench.probing.job import ProbeJob
 from xbench.runner.launch import PACE, QUICK_PACE
 from xbench.runner.precheck import Precheck, Prechecks
+from xbench.runner.progress import Plan
 from xbench.statistics.estimates import Estimate
 from xbench.study.case import Case
 from xbench.study.conditions import Conditions
 from xbench.study.study import CLAIM_LAUNCHES, Study
+from xbench.training.job import PLACE_HOLDER, Job
 
 BLOCK_SECONDS = 0.02  # as metrics.timing has it, which imports torch
 PROCESS_SECONDS = 1.5  # per worker that starts, beside others
@@ -62,10 +65,24 @@ def expect(study: Study, prechecks: Prechecks, case: Case, trainings: list[str])
         if isinstance(job, ProbeJob):
             steps, dtype = job.recipe.most_steps, "fp32"
         else:
-            steps, dtype = job.recipe.epochs * job.open_data().steps, job.recipe.dtype
+            alike = replace(job, attn=PLACE_HOLDER, baseline=None)
+            steps, dtype = job.recipe.epochs * _steps_of_an_epoch(alike), job.recipe.dtype
         step = replace(case, direction="training", batch=job.recipe.batch, dtype=dtype, threads=job.threads)
         training += number * steps * seconds(step, prechecks.of(step))
     return Expected(case, *cost, len(trainings), training)
+
+
+@cache
+def _steps_of_an_epoch(job: Job) -> int:
+    """Asked once for all arms: a large set takes long to open."""
+    return job.open_data().steps
+
+
+def plan_of(study: Study, expected: list[Expected]) -> Plan:
+    """What is still to be done of these cases."""
+    todo = [one for one in expected if not one.held and not one.reason]
+    training = training_seconds(expected, study.trainings_at_once)
+    return Plan(len(todo), total_seconds(study, expected), sum(one.trainings for one in expected), training)
 
 
 def step_seconds(case: Case, macs: int, traffic: int, limits: dict[str, Any]) -> float:

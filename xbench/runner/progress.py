@@ -1,7 +1,7 @@
 """What a run may use, and what it tells while it runs: to whom, how far it is, where its time goes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -57,7 +57,7 @@ class Observer(Protocol):
 
     def waiting(self, why: str) -> None: ...
 
-    def planned(self, plan: Plan) -> None: ...
+    def planned(self, plan: Callable[[], Plan]) -> None: ...
 
     def doing(self, case: Case, what: str) -> None: ...
 
@@ -76,7 +76,7 @@ class Silent:
     def waiting(self, why: str) -> None:
         pass
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: Callable[[], Plan]) -> None:
         pass
 
     def doing(self, case: Case, what: str) -> None:

@@ -22,11 +22,11 @@ from xbench.processes.parent import EVERY_WORKER, ArmError
 from xbench.records.ledger import Ledger
 from xbench.records.provenance import surroundings
 from xbench.records.record import Record
-from xbench.runner.estimate import Expected, expect, total_seconds, training_seconds
+from xbench.runner.estimate import Expected, expect, plan_of
 from xbench.runner.exact import ExactOutcome, measure_exact
 from xbench.runner.launch import PACE, QUICK_PACE, Launch
 from xbench.runner.precheck import Precheck, Prechecks, process_bytes
-from xbench.runner.progress import Clock, Observer, Plan, Progress, RunLimits, Silent
+from xbench.runner.progress import Clock, Observer, Progress, RunLimits, Silent
 from xbench.runner.recorder import Recorder
 from xbench.runner.stopping import GroupState, Schedule
 from xbench.runner.trainings import Training, TrainingOutcome, Trainings, training_folder
@@ -106,7 +106,8 @@ class Runner:
             with Prechecks(self._setup) as prechecks:
                 for group in groups:
                     self._precheck(prechecks, group)
-                self._tell_plan(prechecks)
+                if self.study.timed or self.study.trains:  # else all is found by now
+                    self._observer.planned(lambda: plan_of(self.study, self._expected(prechecks)))
             for group in groups:
                 self._measure_exact(group)
             if self.study.timed:
@@ -138,16 +139,6 @@ class Runner:
                 except ArmError as end:
                     expected.append(Expected(case, reason=f"{end.status}: {end.reason}"))
         return expected
-
-    def _tell_plan(self, prechecks: Prechecks) -> None:
-        """How long what is left will take, before it begins; nothing where it all stays on paper."""
-        if not (self.study.timed or self.study.trains):
-            return
-        expected = self._expected(prechecks)
-        todo = [one for one in expected if not one.held and not one.reason]
-        training = training_seconds(expected, self.study.trainings_at_once)
-        models = sum(one.trainings for one in todo)
-        self._observer.planned(Plan(len(todo), total_seconds(self.study, expected), models, training))
 
     def results(self) -> Results:
         """What the records so far say, with the arms in the order asked for."""

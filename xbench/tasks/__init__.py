@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from xbench.models.maps import Backbone
 
-__all__ = ["SCORES", "Scorer", "Task", "find_task"]
+__all__ = ["CLASSES", "SCORES", "Scorer", "Task", "find_task", "over_processes"]
 
 # By task the scores that it has, as metrics, each in %; the first is the one that validation shows.
 SCORES = {"classify": ("top1",), "detect": ("ap", "ap50"), "segment": ("miou",)}
@@ -78,3 +78,13 @@ def find_task(name: str) -> Task:
     from xbench.tasks.classification import Classification
 
     return Classification()
+
+
+def over_processes(counts: "Tensor") -> "Tensor":
+    """The sum of the counts of all processes that train together; the counts themselves where there is one."""
+    from torch import distributed
+
+    total = counts.clone()
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(total)
+    return total

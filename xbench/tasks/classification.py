@@ -3,11 +3,12 @@
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xbench.models.maps import Backbone
 from xbench.statistics.proportions import wilson
+from xbench.tasks import over_processes
 
 
 class Classification:
@@ -44,10 +45,7 @@ class Top1:
 
     def compute(self) -> dict[str, float]:
         """Wilson's 95 % interval, "low" to "high", is what other pictures of the kind would give for these weights."""
-        counts = self._counts.clone()
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(counts)
-        correct, images = counts.tolist()
+        correct, images = over_processes(self._counts).tolist()
         if not images:
             return {"images": 0}
         low, high = wilson(correct, images)

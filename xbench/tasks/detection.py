@@ -17,15 +17,17 @@ from torchvision.ops import batched_nms, box_iou
 
 from xbench.models.detection import ANCHORS, ANCHORS_AT, BOX, PER_CELL, STRIDES, Detector, anchors, boxes
 from xbench.models.maps import Backbone
+from xbench.tasks import over_processes
 
 IGNORED_ABOVE = 0.5  # of an overlap, above which an anchor need not say that nothing is there; the paper's
 LEAST_SCORE, OVERLAP, CANDIDATES, MOST = 0.001, 0.45, 1000, 100  # of boxes found; COCO looks at 100 a picture
-NOTHING, CROWD = -1, 1  # the class of a row that fills up; the mark of a box around many objects
-FIELDS = 6  # of a target: x₁ y₁ x₂ y₂ in pixels, class, and whether it is a crowd
+CROWD = 1  # the mark of a box around many objects
 
 
 class Detection:
-    """Outputs as a ``Detector``'s; targets [B, objects, 6] float32, filled up with rows of class −1."""
+    """Outputs as a ``Detector``'s; targets [B, objects, 6] float32: x₁ y₁ x₂ y₂ in pixels, class, and whether it is a
+    crowd, filled up with rows of class −1.
+    """
 
     reductions: tuple[int, ...] = STRIDES
 
@@ -161,13 +163,8 @@ class AveragePrecision:
         self._metric.update(find_boxes(outputs, self._img_size), truth)
 
     def compute(self) -> dict[str, float]:
-        from torch import distributed
-
         found = self._metric.compute()
-        counted = self._counted.clone()
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(counted)
-        images, objects = counted.tolist()
+        images, objects = over_processes(self._counted).tolist()
         scores = {
             name: 100 * float(found[own]) for name, own in (("ap", "map"), ("ap50", "map_50"), ("ap75", "map_75"))
         }

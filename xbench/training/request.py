@@ -13,8 +13,7 @@ from xbench.parsing.axes import (
     TASKS,
     one_of,
     parse_img_size,
-    physical_cores,
-    usable_cpus,
+    thread_count,
     whole,
 )
 from xbench.training.job import Job
@@ -64,7 +63,7 @@ def make_job(
         patch_size=whole("patch size", patch, 1, MAX_IMG_SIZE),
         seed=whole("seed", seed, 0, 2**31 - 1),
         device=device,
-        threads=whole("threads", threads, 1, usable_cpus()) if threads is not None else physical_cores(),
+        threads=thread_count(threads),
         workers=whole("workers", workers, 0, 256),
         unreadable=unreadable,
         task=task,

@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional
 
 from xbench.data import Augmentation
 from xbench.data.chance import Key, borrowed_generators
-from xbench.data.pictures import Pictures, UnreadableError
+from xbench.data.pictures import Pictures, UnreadableError, normalised
 
 LEAST_SIDE = 1.0  # pixels of a box after a crop, below which nothing of the object is left
 NO_OBJECT = (0.0, 0.0, 0.0, 0.0, -1.0, 0.0)
@@ -131,11 +131,7 @@ class AnnotatedTransforms:
         return picture, said
 
     def _batch(self, samples: list[tuple[Image.Image, dict[str, Any]]]) -> tuple[Tensor, Tensor]:
-        images = torch.from_numpy(np.stack([np.asarray(picture) for picture, _ in samples]))  # [n, H, W, 3]
-        mean, std = (
-            255 * torch.tensor(colour).view(3, 1, 1) for colour in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
-        )
-        images = images.permute(0, 3, 1, 2).float().sub_(mean).div_(std)
+        images = normalised([picture for picture, _ in samples], IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
         if "mask" in samples[0][1]:
             return images, torch.stack([said["mask"].as_subclass(Tensor) for _, said in samples]).long()
         rows = [_rows(said) for _, said in samples]

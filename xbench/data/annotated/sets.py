@@ -1,6 +1,7 @@
 """Sets of annotated pictures by their names, as splits."""
 
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from xbench.data.annotated.masks import (
 )
 from xbench.data.annotated.pictures import AnnotatedPictures, AnnotatedTransforms
 from xbench.data.annotated.scenes import CLASSES, Scenes
-from xbench.data.disk.public import WORDS, first_words, resolve
+from xbench.data.disk.public import first_words, resolve
 from xbench.data.epochs import Splits
 from xbench.data.names import DataSpec, SceneOptions
 from xbench.errors import UserError
@@ -87,13 +88,13 @@ def _coco(spec: DataSpec, root: Path) -> Opened:
 
 
 def _cityscapes(spec: DataSpec, root: Path) -> Opened:
-    classes = by_table(cityscapes_table())
+    pairs, classes = cache(partial(cityscapes_pairs, root)), by_table(cityscapes_table())
 
     def open_split(word: str) -> MaskedPictures:
-        return MaskedPictures(cityscapes_pairs(root, word), root, classes)
+        return MaskedPictures(pairs(word), root, classes)
 
     # The masks of its test split are not published: they hold nothing but ignored labels.
-    words = first_words(lambda word: word != "test" and bool(cityscapes_pairs(root, word)))
+    words = first_words(lambda word: word != "test" and bool(pairs(word)))
     return open_split, words, CITYSCAPES_CLASSES, {}
 
 
@@ -101,15 +102,17 @@ def _masks(spec: DataSpec, root: Path) -> Opened:
     ignored = spec.option("ignore")
     if not 0 <= ignored <= 65535:
         raise UserError(f"masks: ignore must be from 0 to 65535, not {ignored}.")
-    train = spec.options.get("train") or next((word for word in WORDS["train"] if folder_pairs(root, word)), "train")
-    classes = spec.option("classes") or most(folder_pairs(root, train), ignored)
+    pairs = cache(partial(folder_pairs, root))
+    words = first_words(lambda word: bool(pairs(word)))
+    train = spec.options.get("train") or words.get("train", "train")
+    classes = spec.option("classes") or most(pairs(train), ignored)
     if not 0 < classes < 255:
         raise UserError(f"masks: classes must be from 1 to 254, not {classes}.")
 
     def open_split(word: str) -> MaskedPictures:
-        return MaskedPictures(folder_pairs(root, word), root, as_they_are(classes, ignored))
+        return MaskedPictures(pairs(word), root, as_they_are(classes, ignored))
 
-    return open_split, first_words(lambda word: bool(folder_pairs(root, word))), classes, {}
+    return open_split, words, classes, {}
 
 
 OPENERS: dict[str, Callable[[DataSpec, Path], Opened]] = {"coco": _coco, "cityscapes": _cityscapes, "masks": _masks}
