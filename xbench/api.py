@@ -19,6 +19,7 @@ from xbench.report.inert import InertConsole
 from xbench.report.live import Display
 from xbench.report.plots.catalogue import plot
 from xbench.report.text.answers import answers, caveats
+from xbench.report.text.headline import headline
 from xbench.runner.estimate import Expected
 from xbench.runner.progress import RunLimits
 from xbench.runner.runner import Runner
@@ -47,7 +48,7 @@ class Comparison:
     plots: list[Path] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return "\n".join([*self.answers, f"Records, report.md and plots: {self.folder}"])
+        return "\n".join([*self.headline, *self.answers, f"Records, report.md and plots: {self.folder}"])
 
     def _repr_html_(self) -> str:
         return self.frame._repr_html_()  # type: ignore[operator]
@@ -64,6 +65,11 @@ class Comparison:
         others = frame["ratio"].notna() & (frame["arm"] != self.results.against)
         absolute = ["unit", "value", "low", "high", "status", "reason"]
         return frame[others].drop(columns=absolute).reset_index(drop=True)
+
+    @property
+    def headline(self) -> list[str]:
+        """The answer in at most three sentences: what is fastest, what is smallest, what to choose."""
+        return headline(self.results)
 
     @property
     def answers(self) -> list[str]:

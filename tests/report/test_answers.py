@@ -23,6 +23,7 @@ from made_records import (
 
 from xbench.analysis.results import Results
 from xbench.report.text.answers import answers, caveats
+from xbench.report.text.headline import headline
 
 STEADY = [1.0, 1.01, 0.99, 1.0, 1.005, 0.995]
 AGAIN = MadeArm("a again", attn="a", control=True)
@@ -167,12 +168,15 @@ def test_who_is_ahead_where_is_said_without_claiming_more():
     ahead = sweep("b", 1.0, 0.5, sizes) + sweep("a", 1.0, 1.0, sizes)
     assert "From 128 to 512 px, b is faster than a at every size measured." in said(ahead, against="a")
     level = sweep("b", 1.0, 1.0, sizes) + sweep("a", 1.0, 1.0, sizes)
-    assert "From 128 to 512 px, b is not told apart from a at any size measured." in said(level, against="a")
+    assert "From 128 to 512 px, b is not shown to differ from a at any size measured." in said(level, against="a")
     late = sweep("b", 1.0, 0.5, sizes[1:]) + sweep("b", 1.0, 1.0, sizes[:1]) + sweep("a", 1.0, 1.0, sizes)
-    text = "From 128 to 512 px, b is faster than a from 256 px on, not told apart at 128 px"
+    text = "From 128 to 512 px, b is faster than a from 256 px on, with no difference shown at 128 px"
     assert f"{text}." in said(late, against="a")
     lost = [*late, make("a", place(1024), "throughput", [], status="oom"), *steady("b", 1.0, place(1024))]
-    assert any("not told apart at 128 px (without 1024 px, where a did not run)." in t for t in said(lost, against="a"))
+    assert any(
+        "with no difference shown at 128 px (without 1024 px, where a did not run)." in t
+        for t in said(lost, against="a")
+    )
     void = sweep(AGAIN, 1.0, 1.0, sizes[:2]) + sweep(AGAIN, 1.0, 1.2, sizes[2:])
     assert any("(without 512 px, whose control failed)" in sentence for sentence in said(late + void, against="a"))
 
@@ -233,10 +237,33 @@ def test_a_large_study_is_said_in_a_few_sentences_with_counts_and_extremes():
     assert len(caveats(results)) <= 8
 
 
+def test_three_lines_say_the_fastest_the_smallest_and_the_choice_at_each_size():
+    records = []
+    for res in (64, 1024):
+        where = place(res)
+        slow = 20 if res == 64 else 1
+        records += (
+            steady("fast", 10, where)
+            + steady("slow", slow, where)
+            + steady(MadeArm("fast again", attn="fast", control=True), 10, where)
+        )
+        records += [
+            make(MadeArm("fast"), where, "peak_memory", [10.0]),
+            make(MadeArm("slow"), where, "peak_memory", [30.0]),
+        ]
+    fastest, smallest, choice = headline(Results(records))
+    assert fastest.startswith("At 1024 px, fast is the fastest: 10.0")
+    assert "times as fast as slow (95% interval" in fastest
+    assert smallest == "At 1024 px, fast takes the least peak memory, 10.0 MiB; slow takes 3.00 times as much."
+    assert choice == "Choose slow at 64 px, fast at 1024 px; what each can learn was not measured here."
+
+
 ASKED = ("params", "macs", "predicted_memory", "peak_memory", "latency", "throughput", "top1", "recall")
 ENDS = [{4: 99.0, 8: 95.0}, {4: 98.0, 8: 91.0}]
 # No subject or no predicate, an empty list, a wrong plural.
-MALFORMED = re.compile(r"[,:;] *\.|\s[.,;]|\(\)|  |, ,|; ;|^[^\w†]|\b1 (epochs|arms|launches|seeds)\b|of (and|,)")
+MALFORMED = re.compile(
+    r"[,:;] *\.|\s[.,;]|\(\)|  |, ,|; ;|^[^\w†]|\b1 (epochs|arms|launches|seeds)\b|of (and|,)|neither|bends|told"
+)
 
 
 def test_every_subset_of_metrics_and_arms_is_said_in_whole_sentences():
@@ -252,7 +279,7 @@ def test_every_subset_of_metrics_and_arms_is_said_in_whole_sentences():
             for arms in (("mhsa",), ("xfa", "separable"), ("mhsa", "xfa", "mhsa again"), ("mhsa", "xfa", "separable")):
                 records = [record for arm in arms for metric in metrics for record in found.get((arm, metric), [])]
                 results = Results(records, against=arms[0])
-                sentences = answers(results) + caveats(results)
+                sentences = headline(results) + answers(results) + caveats(results)
                 said += len(sentences)
                 malformed |= {one for one in sentences if MALFORMED.search(one) or not one.endswith(".")}
     assert said > 500

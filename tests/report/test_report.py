@@ -104,7 +104,7 @@ def test_a_terminal_gets_the_first_rows_of_a_long_table(tmp_path):
     text = console.export_text()
     assert "Sorted by MACs at 1216 px" in text
     assert text.count("mhsa  ") <= 31
-    assert "All figures, intervals and exponents: report.md" in text
+    assert "In detail: xbench show " in text
 
 
 def test_a_plan_is_one_table_and_one_line(capsys):

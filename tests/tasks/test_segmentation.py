@@ -72,6 +72,23 @@ def test_every_pixel_gets_scores(arm, img_size):
         assert model(torch.randn(2, 3, *img_size)).shape == find_task("segment").output_shape(2, img_size, 5)
 
 
+def test_the_head_is_segformers_with_its_maps_side_by_side():
+    torch.manual_seed(0)
+    model = build_for("segment", "mhsa", None, img_size=(64, 96), num_classes=5, size="xxs").double().eval()
+    x = torch.randn(2, 3, 64, 96, dtype=torch.double)
+    maps = model.backbone(x)
+    finest = maps[0].shape[-2:]
+    wide = [
+        F.interpolate(embed(found), size=finest, mode="bilinear", align_corners=False)
+        for embed, found in zip(model.embed, maps, strict=True)
+    ]
+    scores = model.classifier(model.norm(model.mix(torch.cat(wide, dim=1))))
+    expected = F.interpolate(scores, size=x.shape[-2:], mode="bilinear", align_corners=False)
+    torch.testing.assert_close(model(x), expected, rtol=1e-10, atol=1e-10)
+    own, stated = (torch.autograd.grad(out.square().sum(), model.mix.weight)[0] for out in (model(x), expected))
+    torch.testing.assert_close(own, stated, rtol=1e-9, atol=1e-9)
+
+
 def test_a_handful_of_pictures_is_learnt_by_heart():
     torch.manual_seed(0)
     task = find_task("segment")

@@ -32,7 +32,7 @@ def show(
     for name in map(given_name, runs or []):
         results = read_run(name)
         if results.arms:
-            show_results(results, run_folder(name), console)
+            show_results(results, run_folder(name), console, in_detail=True)
         else:
             console.print(foreign_table(results.records))
 

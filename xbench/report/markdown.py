@@ -23,6 +23,7 @@ from xbench.report.text.ability import ability_contract
 from xbench.report.text.accuracy import contract
 from xbench.report.text.answers import answers, caveats
 from xbench.report.text.counting import products_left_out
+from xbench.report.text.headline import headline
 from xbench.report.text.phrases import is_brief
 from xbench.report.text.protocol import (
     GROWTH,
@@ -56,7 +57,8 @@ def markdown_report(
     links = {path.stem: f"\n![{path.stem.replace('_', ' ')}]({path.relative_to(folder)})" for path in plots}
     brief = is_brief(results)
     parts = [f"# {markdown(question)}\n"]
-    parts += [f"- {markdown(sentence)}" for sentence in answers(results)]
+    parts += [f"- **{markdown(sentence)}**" for sentence in headline(results)]
+    parts += _folded("In detail", answers(results))
     if notes := caveats(results):
         parts += ["\n## Before you believe it\n"] + [f"- {markdown(note)}" for note in notes]
     parts += _section("At a glance", "", pivot_grids(results) if brief else [], links, [])
@@ -92,6 +94,14 @@ def _seen(seen: Mapping[str, Path], folder: Path) -> list[str]:
     for arm, path in seen.items():
         parts.append(f"\n{markdown(arm)}:\n\n![{markdown(arm)}]({path.relative_to(folder)})")
     return parts
+
+
+def _folded(title: str, sentences: Sequence[str]) -> list[str]:
+    """A list behind its title, which a click opens."""
+    if not sentences:
+        return []
+    said = [f"- {markdown(sentence)}" for sentence in sentences]
+    return [f"\n<details><summary>{title}</summary>\n", *said, "\n</details>"]
 
 
 def _section(title: str, words: str, grids: Sequence[Grid], links: dict[str, str], plots: Iterable[str]) -> list[str]:

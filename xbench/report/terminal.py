@@ -14,6 +14,7 @@ from xbench.report.tables.ability import ability_grids
 from xbench.report.tables.grids import Grid, result_grids, rich_table
 from xbench.report.tables.pivot import pivot_grids
 from xbench.report.text.answers import answers, caveats
+from xbench.report.text.headline import headline
 from xbench.report.text.phrases import is_brief
 from xbench.wording.numbers import show_seconds
 
@@ -21,16 +22,21 @@ ROWS = 60  # of all tables together, about a screen or two
 LEAST = 10  # rows of a table that comes after many
 
 
-def show(results: Results, folder: Path, console: Console) -> None:
-    """Prints it all to a terminal of the console's width; ``folder`` is where the run was saved."""
+def show(results: Results, folder: Path, console: Console, in_detail: bool = False) -> None:
+    """Prints it to a terminal of the console's width; ``folder`` is where the run was saved. ``in_detail`` also every
+    sentence that the report has.
+    """
+    for sentence in headline(results):
+        console.print(Text(sentence, style="bold"))
+    console.print()
     brief = is_brief(results)
     left = ROWS
     for grid in [*ability_grids(results), *((pivot_grids(results) if brief else []) or result_grids(results))]:
         show_grid(grid.shortened(max(left, LEAST)), console)
         left -= len(grid.rows)
     console.print()
-    for sentence in answers(results):
-        console.print(Text(sentence, style="bold"))
+    for sentence in answers(results) if in_detail else []:
+        console.print(Text(sentence))
     for note in caveats(results):
         console.print(Text(note))
     spent = results.overhead
@@ -39,11 +45,11 @@ def show(results: Results, folder: Path, console: Console) -> None:
     elif spent:
         console.print(
             f"{show_seconds(spent['total_seconds'])}: {show_seconds(spent['model_seconds'])} running models, "
-            f"{show_seconds(spent['start_seconds'])} starting processes, {spent['share']:.1%} neither.",
+            f"{show_seconds(spent['start_seconds'])} starting processes, {spent['share']:.1%} anything else.",
             highlight=False,
         )
-    if brief:
-        console.print(Text("All figures, intervals and exponents: report.md"))
+    if not in_detail:
+        console.print(Text(f"In detail: xbench show {shlex.quote(str(folder))}"), soft_wrap=True)
     console.print(Text(f"Records, report.md and plots: {folder}"), soft_wrap=True)
     console.print(Text(f"A page to send: xbench report {shlex.quote(str(folder))}"), soft_wrap=True)
 

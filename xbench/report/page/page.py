@@ -41,6 +41,7 @@ from xbench.report.text.ability import ability_contract
 from xbench.report.text.answer_groups import group
 from xbench.report.text.answers import answers, caveats
 from xbench.report.text.counting import products_left_out
+from xbench.report.text.headline import headline
 from xbench.report.text.phrases import is_brief
 from xbench.report.text.protocol import (
     GROWTH,
@@ -145,6 +146,7 @@ def _content(chapter: Chapter) -> dict[str, Any]:
         "question": chapter.question,
         "command": chapter.command,
         "flags": flags(results),
+        "headline": headline(results),
         "answers": group(results, answers(results)),
         "caveats": caveats(results),
         "data": page_data(results),

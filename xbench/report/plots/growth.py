@@ -136,7 +136,8 @@ def _growth(
 
 def _power(power: Exponent) -> str:
     stated = "" if power.theory is None else f", stated {power.theory:g}"
-    return f"N^{show_power(power.value, power.low, power.high)}{', bends' if power.straight is False else ''}{stated}"
+    bent = ", no single power" if power.straight is False else ""
+    return f"N^{show_power(power.value, power.low, power.high)}{bent}{stated}"
 
 
 def _grow(

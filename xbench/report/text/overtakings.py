@@ -85,7 +85,7 @@ def _standing(results: Results, sweep: Sweep, arm: str) -> str | None:
         return None
     reference, gaps = results.against, _gaps(results, sweep, (arm, results.against))
     if not shown:
-        return f"not told apart from {reference} at any size measured{gaps}"
+        return f"not shown to differ from {reference} at any size measured{gaps}"
     word = "faster" if arm in shown else "slower"
     told = [point.place for point in points if point.better]
     untold = [point.place for point in points if not point.better]
@@ -93,7 +93,7 @@ def _standing(results: Results, sweep: Sweep, arm: str) -> str | None:
         return f"{word} than {reference} at every size measured{gaps}"
     on = len(told) > 1 and points[-len(told)].place == told[0]
     where = f"from {sizes(told[:1])} on" if on else f"at {sizes(told)}"
-    return f"{word} than {reference} {where}, not told apart at {sizes(untold)}{gaps}"
+    return f"{word} than {reference} {where}, with no difference shown at {sizes(untold)}{gaps}"
 
 
 def _gaps(results: Results, sweep: Sweep, arms: Collection[str]) -> str:
@@ -134,10 +134,10 @@ def _in_one(results: Results, sweep: Sweep) -> list[str]:
         better = {point.better for point in points}
         if better - {None} in ({arm}, {results.against}):
             word = "faster" if arm in better else "slower"
-            extent = "where told apart" if None in better else "at every size"
+            extent = "where a difference is shown" if None in better else "at every size"
             throughout.setdefault(f"{word} {extent}", []).append(arm)
         elif better == {None}:
-            throughout.setdefault("not told apart anywhere", []).append(arm)
+            throughout.setdefault("with no difference shown anywhere", []).append(arm)
     parts = []
     for what, crossed in changes.items():
         if crossed:

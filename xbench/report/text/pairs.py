@@ -207,7 +207,7 @@ def _standings(results: Results, conditions: Conditions, others: Sequence[str]) 
     for finding, what in (("higher", "faster"), ("lower", "slower")):
         if arms := by_verdict.get(finding):
             said.append(ranked([f"{arm} {bare(ratios[arm])} ×" for arm in arms], what))
-    for finding, what in (("equal", f"equally fast to within {EFFECT:.0%}"), ("not shown", "not told apart")):
+    for finding, what in (("equal", f"equally fast to within {EFFECT:.0%}"), ("not shown", "with no difference shown")):
         if arms := by_verdict.get(finding):
             said.append(counted(arms, what))
     apart = [arm for arm in others if arm not in ratios and arm not in gone]

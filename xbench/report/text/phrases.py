@@ -77,8 +77,10 @@ def span(estimate: Estimate) -> str:
 
 
 def show_exponent(power: Exponent) -> str:
-    """ "1.87 (1.80 to 1.94)", and, where no single power describes the sizes, ", bends: 1.20 … 1.90"."""
-    bend = f", bends: {power.local[0][1]:.2f} … {power.local[-1][1]:.2f}" if power.straight is False else ""
+    """ "1.87 (1.80 to 1.94)", and, where no single power describes the sizes, ", by no single power: 1.20 … 1.90"."""
+    bend = (
+        f", by no single power: {power.local[0][1]:.2f} … {power.local[-1][1]:.2f}" if power.straight is False else ""
+    )
     return show_power(power.value, power.low, power.high) + bend
 
 

@@ -60,8 +60,8 @@ cache can stand above it. A compiled arm has no place under it: what is fused mo
 }
 GROWTH = """\
 A figure grows as N to this power, 95 % interval in brackets: among the largest sizes where four or more are within a
-factor of 16 of N, else between the two largest; "bends" where no single power describes them. The stated power is that
-of the attention alone for large N; all else in a model is linear."""
+factor of 16 of N, else between the two largest; "by no single power" where none describes them. The stated power is
+that of the attention alone for large N; all else in a model is linear."""
 PARETO = """\
 Named and joined: arms that no other is shown to beat, and that reach at least a point more than every cheaper one.
 White: left open by the intervals, or still rising. Grey: another arm is shown to be better on one side and not worse on
@@ -110,7 +110,7 @@ def circumstances(results: Results) -> list[tuple[str, str]]:
     if spent := results.overhead:
         took = (
             f"{show_seconds(spent['total_seconds'])} in all, {show_seconds(spent['model_seconds'])} running "
-            f"models, {show_seconds(spent['start_seconds'])} starting processes, {spent['share']:.1%} neither"
+            f"models, {show_seconds(spent['start_seconds'])} starting processes, {spent['share']:.1%} anything else"
         )
         found.append(("time", took))
     return found
