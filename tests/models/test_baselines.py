@@ -1,12 +1,17 @@
 """timm models as arms: built without a network, at the size that is asked for."""
 
 import socket
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
 
 from xbench.errors import UserError
-from xbench.models.baselines import BASELINES, build_baseline, check_takes
+from xbench.models.baselines import BASELINES, build_baseline, check_takes, own_size
+from xbench.models.published import published_top1
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +27,15 @@ def test_named_baselines_at_a_size_that_is_not_their_own(name):
     with torch.device("meta"):
         model = build_baseline(name, img_size=(64, 96), num_classes=7, in_chans=1).eval()
         assert model(torch.empty(2, 1, 64, 96)).shape == (2, 7)
+
+
+def test_published_accuracies_are_timms_of_the_weights_it_loads():
+    assert published_top1("mobilenetv2_100", (224, 224)) == (72.91, "mobilenetv2_100.ra_in1k")
+    with pytest.raises(UserError, match=r"no top-1 accuracy of mobilenetv2_100.ra_in1k at 256×256"):
+        published_top1("mobilenetv2_100", (256, 256))
+    with (ROOT / "studies/light_models.toml").open("rb") as file:
+        models = tomllib.load(file)["model"]
+    assert all(published_top1(name, own_size(name))[0] > 60 for name in models)
 
 
 def test_unknown_name_lists_the_closest():

@@ -3,16 +3,18 @@
 from dataclasses import asdict
 
 import pytest
-from made_records import MadeArm, exact, place, probed, timed
+from made_records import MadeArm, exact, make, place, probed, timed
 
 from xbench.analysis.ability import ability
 from xbench.analysis.pareto import fronts
 from xbench.analysis.results import Results
+from xbench.metrics.definitions import PUBLISHED
 from xbench.records.schema import check
 from xbench.report.plots.catalogue import plot
 from xbench.report.tables.ability import ability_grids, show_capacity
 from xbench.report.text.ability import ability_fairness, ability_sentences
 from xbench.report.text.answers import answers
+from xbench.report.text.headline import headline
 
 WHERE = place(level="layer", tokens=64, size="xxs")
 LARGE = place(level="layer", tokens=4096, size="xxs")
@@ -41,6 +43,19 @@ def test_capacity_is_of_the_mean_and_of_the_ends_of_its_interval():
     assert show_capacity(ability(one, WHERE, "xfa", "recall")) == "4 (?)"
     assert own["xfa"].steps_to_held(4) == 1000
     assert own["xfa"].steps_to_held(32) is None
+
+
+def test_published_accuracies_make_a_front_too():
+    where = place(224)
+    records = [timed(arm, where) for arm in (MHSA, XFA, IDENTITY)]
+    worth = [make(arm, where, PUBLISHED, [points]) for arm, points in ((MHSA, 70.0), (XFA, 75.0), (IDENTITY, 60.0))]
+    front = next(front for front in fronts(results(*records, worth)) if front.metric == "throughput")
+    assert (front.task, [point.arm for point in front.best]) == (PUBLISHED, ["identity", "xfa"])
+    assert {point.arm: point.dominated_by for point in front.points}["mhsa"] == "xfa"
+    (choice,) = [said for said in headline(results(*records, worth)) if "choose" in said]
+    assert choice.startswith(
+        "At 224 px, choose by what published top-1 accuracy is worth to you: xfa reaches 75.0 % at "
+    )
 
 
 def test_tables_are_sorted_and_have_both_guesses_among_the_arms():

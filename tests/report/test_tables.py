@@ -20,6 +20,7 @@ from xbench.report.tables.meanings import (
     share_grids,
     start_grids,
 )
+from xbench.report.tables.modes import mode_grids
 from xbench.report.tables.pivot import pivot_grids
 
 
@@ -31,6 +32,31 @@ def shown(grid, width):
 
 def column(grid, head):
     return [row[grid.heads.index(head)] for row in grid.rows]
+
+
+def test_names_are_whole_and_columns_give_way():
+    long = replace(LINEAR, label="a_timm_model_with_a_name_of_forty_letters_ @224")
+    (grid,) = result_grids(Results(timed(QUADRATIC, place()) + timed(long, place()) + exact(long, place())))
+    for width in (60, 80, 120):
+        text = shown(grid, width)
+        assert long.label in text, width
+        assert max(map(len, text.splitlines())) <= width
+    assert "params" not in shown(grid, 60)
+
+
+def test_models_in_several_modes_are_a_row_each_with_the_quickest_where_it_is_shown():
+    where = place(224)
+    fast = MadeArm("xfa onnxruntime", cost=1e-6, attn="xfa", mode="onnxruntime")
+    noisy = replace(QUADRATIC, label="mhsa onnxruntime", mode="onnxruntime")
+    records = [record for arm in (QUADRATIC, LINEAR) for record in timed(arm, where) + exact(arm, where)]
+    records += timed(fast, where) + timed(noisy, where, noise=0.5)
+    records += [make(LINEAR, where, "published_top1", [78.5])]
+    (grid,) = mode_grids(Results(records))
+    by_model = {row[0]: dict(zip(grid.heads, row, strict=True)) for row in grid.rows}
+    assert set(by_model) == {"xfa", "mhsa"}
+    assert [own["published top-1 %"] for own in (by_model["xfa"], by_model["mhsa"])] == ["78.5", ""]
+    assert [own["quickest"] for own in (by_model["xfa"], by_model["mhsa"])] == ["onnxruntime", ""]
+    assert mode_grids(Results(timed(QUADRATIC, where))) == []
 
 
 def test_markdown_is_read_as_a_table_with_all_its_rows():

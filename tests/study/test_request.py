@@ -26,6 +26,17 @@ def test_a_case_survives_being_written_down():
         assert Case.from_flat(case.request()) == case
 
 
+def test_own_is_the_size_that_each_model_is_made_for():
+    study = make_study(StudyRequest(["xfa"], ["own"], model=["mobilenetv2_100", "tinynet_c"], threads=[1]))
+    assert [arm.label for arm in study.arms] == ["xfa @256", "mobilenetv2_100 @224", "tinynet_c @184"]
+    (group,) = study.groups()
+    built = [Case.from_flat(case.request()).img_size for case in group if not case.arm.control]
+    assert built == [(256, 256), (224, 224), (184, 184)]
+    for more in ({"res": ["own", 512]}, {"level": ["block"]}, {"metrics": ["accuracy"]}):
+        with pytest.raises(UserError, match="every model at the size it is made for"):
+            make_study(StudyRequest(["xfa"], **({"res": ["own"]} | more)))
+
+
 def test_an_attention_alone_has_tokens_and_the_rest_has_pixels():
     study = make_study(
         StudyRequest(["xfa", "mhsa"], [64], level=["op", "block", "model"], tokens=[64, 100], patch=[1, 2], quick=True)

@@ -95,6 +95,6 @@ def _start_of_row(results: "Results", conditions: Conditions, arm: str) -> dict[
         "policy": results.cases[arm]["policy"],
         "res": show_img_size(img_size) if img_size else None,
         "tokens": tokens,
-        "n_tokens": conditions.n_tokens,
+        "n_tokens": conditions.n_tokens or None,
         **found,
     }

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from xbench.analysis.ability import ability, probed
 from xbench.analysis.results import Results
-from xbench.metrics.definitions import METRICS, PROBES
-from xbench.statistics.estimates import Estimate
+from xbench.metrics.definitions import METRICS, PROBES, PUBLISHED
+from xbench.statistics.estimates import Difference, Estimate
 from xbench.statistics.verdicts import EFFECT, POINTS
 from xbench.study.conditions import Conditions
 
@@ -56,15 +56,15 @@ class Front:
 
 
 def fronts(results: Results) -> list[Front]:
-    """For each made-up task, and for the score of trained models, against time, memory and multiply–accumulates: at the
-    largest extent with a cost.
+    """For each made-up task, for the score of trained models and for the published one of timm models, against time,
+    memory and multiply–accumulates: at the largest extent with a cost.
     """
     return results.once(("fronts",), lambda: _fronts(results))
 
 
 def _fronts(results: Results) -> list[Front]:
     found = []
-    scored = [(results.score, place, place) for place in results.trained_places()]
+    scored = [(name, place, place) for name in (results.score, PUBLISHED) for place in results.trained_places(name)]
     for task, trained, place in [*((task, at, _largest(results, at)) for task, at in probed(results)), *scored]:
         for metric in (results.speed_metric_at(place), results.memory_metric_at(place), *COSTS):
             front = _front(results, task, trained, metric, place) if metric else None
@@ -105,11 +105,19 @@ def _judged(results: Results, front: Front, point: Point) -> Point:
     return replace(point, dominated_by=by)
 
 
+def _points_between(results: Results, front: Front, one: Point, other: Point) -> Difference | None:
+    """Paired by seed; of a published figure, which stands without an interval, as it is."""
+    if METRICS[front.task].how == "trained":
+        return results.difference(front.trained, one.arm, other.arm, front.task)
+    points = one.worth.value - other.worth.value
+    return Difference(points, points, points, pairs=1)
+
+
 def _dominates(results: Results, front: Front, one: Point, other: Point) -> bool:
     """Whether ``one`` is shown better on one side and not worse on the other."""
     if not other.decided:
         return False
-    points = results.difference(front.trained, one.arm, other.arm, front.task)
+    points = _points_between(results, front, one, other)
     times = results.ratio(front.place, one.arm, front.metric, other.arm)
     if points is None or times is None:
         return False

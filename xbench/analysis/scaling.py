@@ -64,7 +64,7 @@ def exponent(results: Results, sweep: Sweep, arm: str, metric: str) -> Exponent 
 
     None where fewer than three sizes have a figure, and for metrics that are neither time nor memory.
     """
-    if METRICS[metric].exact and metric not in MEMORY:
+    if len(sweep.conditions) < 2 or (METRICS[metric].exact and metric not in MEMORY):
         return None
     logs: dict[float, list[float]] = {}
     for conditions in sweep.conditions:

@@ -9,6 +9,7 @@ How = Literal["static", "exact", "timed", "trained"]
 METHODS: tuple[How, ...] = ("static", "exact", "timed", "trained")
 
 ALIASES = {"memory": "peak_memory", "speed": "throughput"}
+PUBLISHED = "published_top1"  # of timm models, by others
 ACCURACY = "accuracy"  # stands for the scores of the task
 
 # The parts that a breakdown has; see breakdown.py for what belongs to each.
@@ -62,6 +63,12 @@ METRICS = {
     for metric in (
         Metric("params", "count", "lower", "static", "parameters"),
         Metric("macs", "MACs", "lower", "static", "multiply–accumulates of a forward pass per image"),
+        Metric(
+            *(PUBLISHED, "%", "higher", "static", "published top-1 accuracy"),
+            directions=("inference",),
+            levels=("model",),
+            tasks=("classify",),
+        ),
         Metric("predicted_memory", "MiB", "lower", "static", "predicted peak memory"),
         Metric("latency", "ms", "lower", "timed", "latency at batch 1", directions=("inference",)),
         Metric("throughput", "img/s", "higher", "timed", "throughput"),

@@ -80,7 +80,7 @@ def check_takes(name: str, img_size: tuple[int, int]) -> None:
     Raises:
         UserError: it runs at the size it is made for, and not at this one.
     """
-    own = _own_size(name)
+    own = own_size(name)
     if own is None or own == img_size or _takes(name, img_size) or not _takes(name, own):
         return
     near = [_show(size) for size in (_nearest(name, img_size, end) for end in ("below", "above")) if size]
@@ -95,8 +95,8 @@ def _show(size: tuple[int, int]) -> str:
     return f"{size[0]}×{size[1]}"
 
 
-def _own_size(name: str) -> tuple[int, int] | None:
-    """What timm says that the model is made for."""
+def own_size(name: str) -> tuple[int, int] | None:
+    """(height, width) that the model is made for, as timm says; None where it does not."""
     from timm.models import get_pretrained_cfg
 
     config = get_pretrained_cfg(name)

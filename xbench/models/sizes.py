@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from xbench.errors import UserError, unknown_name
 from xbench.parsing.axes import MIN_IMG_SIZE
 
+MADE_FOR = (256, 256)  # what the paper trains and tests it at
+
 
 @dataclass(frozen=True)
 class Stage:

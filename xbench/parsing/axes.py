@@ -30,6 +30,7 @@ DEVICES = ("cpu", "cuda")
 TASKS = ("classify", "detect", "segment")
 MIN_IMG_SIZE, MAX_IMG_SIZE = 32, 16384
 MAX_TOKENS = 2**24
+OWN, OWN_SIZE = "own", (0, 0)  # as a resolution: every arm at the size it is made for
 
 
 def parse_img_size(value: str | int | tuple[int, int]) -> tuple[int, int]:
@@ -46,8 +47,10 @@ def parse_img_size(value: str | int | tuple[int, int]) -> tuple[int, int]:
 
 
 def show_img_size(img_size: Sequence[int]) -> str:
-    """(1024, 1024) → "1024"; (512, 1024) → "512x1024"."""
+    """(1024, 1024) → "1024"; (512, 1024) → "512x1024"; ``OWN_SIZE`` → "own"."""
     height, width = img_size
+    if (height, width) == OWN_SIZE:
+        return OWN
     return str(height) if height == width else f"{height}x{width}"
 
 

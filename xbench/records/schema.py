@@ -35,6 +35,7 @@ Amount = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Positive = Annotated[float, Field(ge=SMALLEST, le=LARGEST, allow_inf_nan=False)]
 Signed = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+Side = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 One = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
 Scalar = bool | Signed | Text | None
 # Whatever JSON holds, but for numbers that others cannot hold.
@@ -46,6 +47,13 @@ class Part(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow")
     __pydantic_extra__: dict[str, Plain] = Field(init=False)
+
+
+def _is_a_size(sides: list[int]) -> list[int]:
+    """Both sides, or none where every arm has its own size."""
+    if 0 in sides and any(sides):
+        raise ValueError("a side of no pixels")
+    return sides
 
 
 class CasePart(Part):
@@ -61,7 +69,7 @@ class CasePart(Part):
     control: bool
     level: Literal[LEVELS]  # type: ignore[valid-type]
     direction: Literal[DIRECTIONS]  # type: ignore[valid-type]
-    img_size: Annotated[list[One], Field(min_length=2, max_length=2)] | None
+    img_size: Annotated[list[Side], Field(min_length=2, max_length=2), AfterValidator(_is_a_size)] | None
     tokens: One | None
     patch_size: One
     size: Name

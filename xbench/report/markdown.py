@@ -18,6 +18,7 @@ from xbench.report.tables.meanings import (
     start_grids,
     thread_grids,
 )
+from xbench.report.tables.modes import mode_grids
 from xbench.report.tables.pivot import pivot_grids
 from xbench.report.text.ability import ability_contract
 from xbench.report.text.accuracy import contract
@@ -61,7 +62,7 @@ def markdown_report(
     parts += _folded("In detail", answers(results))
     if notes := caveats(results):
         parts += ["\n## Before you believe it\n"] + [f"- {markdown(note)}" for note in notes]
-    parts += _section("At a glance", "", pivot_grids(results) if brief else [], links, [])
+    parts += _section("At a glance", "", [*mode_grids(results), *(pivot_grids(results) if brief else [])], links, [])
     parts += _section("What they can do", "", ability_grids(results), links, ["ability"])
     parts += _section("What that costs", PARETO, [], links, ["pareto"])
     parts += ["\n## Figures", *_tables(result_grids(results))]

@@ -12,6 +12,7 @@ from rich.text import Text
 from xbench.analysis.results import Results
 from xbench.report.tables.ability import ability_grids
 from xbench.report.tables.grids import Grid, result_grids, rich_table
+from xbench.report.tables.modes import mode_grids
 from xbench.report.tables.pivot import pivot_grids
 from xbench.report.text.answers import answers, caveats
 from xbench.report.text.headline import headline
@@ -31,7 +32,8 @@ def show(results: Results, folder: Path, console: Console, in_detail: bool = Fal
     console.print()
     brief = is_brief(results)
     left = ROWS
-    for grid in [*ability_grids(results), *((pivot_grids(results) if brief else []) or result_grids(results))]:
+    figures = mode_grids(results) or (pivot_grids(results) if brief else []) or result_grids(results)
+    for grid in [*ability_grids(results), *figures]:
         show_grid(grid.shortened(max(left, LEAST)), console)
         left -= len(grid.rows)
     console.print()

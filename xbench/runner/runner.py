@@ -15,9 +15,11 @@ import psutil
 
 from xbench.analysis.results import Results
 from xbench.data.photos import photo_paths
+from xbench.errors import UserError
 from xbench.files.temporary import scratch
-from xbench.metrics.definitions import PROBES
-from xbench.parsing.axes import ENGINES
+from xbench.metrics.definitions import PROBES, PUBLISHED
+from xbench.models.published import SOURCE, published_top1
+from xbench.parsing.axes import ENGINES, OWN_SIZE
 from xbench.processes.parent import EVERY_WORKER, ArmError
 from xbench.records.ledger import Ledger
 from xbench.records.provenance import surroundings
@@ -195,11 +197,25 @@ class Runner:
         """What is known on paper, and for what is not the reason."""
         figures = found.figures
         for name in self.recorder.missing(case, ["static"]):
+            if name == PUBLISHED:
+                yield self._published(case)
+                continue
             value, detail = figures[name]
             if value is None:
                 yield self.recorder.ended(self.recorder.record(case, name, []), found.missing[name])
             else:
                 yield self.recorder.record(case, name, [value], detail)
+
+    def _published(self, case: Case) -> Record:
+        """What others found of a timm model; a row with the reason where they tell of no such size."""
+        img_size = case.arm.made_for if case.img_size == OWN_SIZE else case.img_size
+        assert case.arm.baseline is not None
+        assert img_size is not None
+        try:
+            value, weights = published_top1(case.arm.baseline, img_size)
+        except UserError as error:
+            return self.recorder.ended(self.recorder.record(case, PUBLISHED, []), ArmError("unsupported", str(error)))
+        return self.recorder.record(case, PUBLISHED, [value], {"weights": weights, "source": SOURCE})
 
     # Exact figures
 

@@ -3,6 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from xbench.errors import UserError
+from xbench.models.baselines import own_size
+from xbench.models.sizes import MADE_FOR
+from xbench.parsing.axes import OWN_SIZE
 from xbench.processes.checkout import Checkout
 from xbench.processes.policy import TUNED
 from xbench.study.conditions import KNOWN, Conditions
@@ -34,15 +38,27 @@ class Arm:
         """What is known of an attention is known of this."""
         return self.attn, self.checkout
 
+    @property
+    def made_for(self) -> tuple[int, int]:
+        """(height, width) of the images that the model is made for.
+
+        Raises:
+            UserError: a timm model of which timm does not say it.
+        """
+        size = MADE_FOR if self.baseline is None else own_size(self.baseline)
+        if size is None:
+            raise UserError(f"timm does not say which size '{self.baseline}' is made for; name one by --res.")
+        return size
+
 
 @dataclass(frozen=True)
 class Case:
     """One point of a study: one arm under one set of conditions.
 
-    At the levels "model" and "block" the image is ``img_size``, (height, width) in pixels; the block is the XF block of
-    stage 3, where the maps are largest. At level "layer" the transformer layers of that block stand without its
-    convolutions, at level "op" its attention alone, with one sequence of ``tokens`` tokens per image. The model is one
-    for the ``task``.
+    At the levels "model" and "block" the image is ``img_size``, (height, width) in pixels, or ``OWN_SIZE``; the block
+    is the XF block of stage 3, where the maps are largest. At level "layer" the transformer layers of that block stand
+    without its convolutions, at level "op" its attention alone, with one sequence of ``tokens`` tokens per image. The
+    model is one for the ``task``.
     """
 
     arm: Arm
@@ -79,8 +95,8 @@ class Case:
 
     @classmethod
     def from_flat(cls, values: dict[str, Any]) -> "Case":
-        """The inverse of ``request``."""
+        """The inverse of ``request``; what is to have its own size has it here, in the worker that builds it."""
         rest = dict(values)
         arm = Arm(rest.pop("arm"), *(rest.pop(key) for key in ("attn", "baseline", "mode", "control")))
-        img_size = rest.pop("img_size")
-        return cls(arm=arm, img_size=tuple(img_size) if img_size else None, **rest)
+        img_size = tuple(rest.pop("img_size") or ()) or None
+        return cls(arm=arm, img_size=arm.made_for if img_size == OWN_SIZE else img_size, **rest)

@@ -1,7 +1,7 @@
 """What a user asks for, checked and made a Study."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
@@ -9,7 +9,7 @@ from xbench.attention.spec import parse_attention
 from xbench.data.names import DEFAULTS, STOP, UNREADABLE, check_task, parse_data
 from xbench.data.photos import check_photos, photo_paths
 from xbench.errors import UserError, check_readable, unknown_name
-from xbench.metrics.definitions import ACCURACY, ALIASES, METRICS, PROBES, TASK_SCORES
+from xbench.metrics.definitions import ACCURACY, ALIASES, METRICS, PROBES, PUBLISHED, TASK_SCORES
 from xbench.models.baselines import check_baseline
 from xbench.models.sizes import check_input, find_size
 from xbench.parsing.axes import (
@@ -21,11 +21,14 @@ from xbench.parsing.axes import (
     MAX_TOKENS,
     MODES,
     OF_TOKENS,
+    OWN,
+    OWN_SIZE,
     TASKS,
     listed,
     one_of,
     parse_img_size,
     physical_cores,
+    show_img_size,
     unique,
     usable_cpus,
     whole,
@@ -42,7 +45,7 @@ from xbench.training.request import check_cuda, recipe_of
 TOKENS = (64, 256, 1024, 4096, 16384, 65536)
 LAYER_TOKENS = (64,)  # at which a training on a made-up task takes minutes
 PAIRS = (4, 8, 16, 32)
-NOT_BY_DEFAULT = ("predicted_memory", "max_batch", "energy", *TASK_SCORES, *PROBES)
+NOT_BY_DEFAULT = ("predicted_memory", PUBLISHED, "max_batch", "energy", *TASK_SCORES, *PROBES)
 MAX_SEEDS = 1000
 
 QUESTION = "If only the attention changes, what happens to cost, speed and memory?"
@@ -149,7 +152,7 @@ def make_study(request: StudyRequest) -> Study:
         question=request.question,
         arms=arms,
         against=_reference(request, arms),
-        res=unique(parse_img_size(value) for value in request.res),
+        res=unique(OWN_SIZE if value == OWN else parse_img_size(value) for value in request.res),
         tokens=tokens or (TOKENS if "op" in levels else LAYER_TOKENS if "layer" in levels else ()),
         task=request.task,
         level=levels,
@@ -261,6 +264,13 @@ def _check_extent(request: StudyRequest, study: Study) -> None:
                 "--level."
             )
         return
+    if OWN_SIZE in study.res:
+        if len(study.res) > 1 or study.level != ("model",) or study.trains:
+            raise UserError(
+                f"--res {OWN}, every model at the size it is made for, is of whole models and their cost; it has no "
+                "other sizes, levels or accuracies beside it."
+            )
+        return
     if not study.res:
         raise UserError("no resolution: name at least one (--res 1024, or --res 512x1024 for height x width).")
     _something_is_possible(study)
@@ -319,12 +329,18 @@ def _arms(request: StudyRequest) -> tuple[Arm, ...]:
         suffix = {"eager": "", "compile": " compiled"}.get(mode, f" {mode}")
         suffix += f" {policy}" if policy != TUNED else ""
         for spec in specs:
-            arms.append(Arm(_free_label(spec + suffix, arms), attn=spec, mode=mode, policy=policy))
+            arms.append(_named(Arm("", attn=spec, mode=mode, policy=policy), spec, suffix, request, arms))
         for name in request.model:
-            arms.append(Arm(_free_label(name + suffix, arms), baseline=name, mode=mode, policy=policy))
+            arms.append(_named(Arm("", baseline=name, mode=mode, policy=policy), name, suffix, request, arms))
     if not arms:
         raise UserError("nothing to compare: name at least one attention (--attn) or timm model (--model).")
     return tuple(arms)
+
+
+def _named(arm: Arm, name: str, suffix: str, request: StudyRequest, taken: Sequence[Arm]) -> Arm:
+    """The arm with its label; where each has its own size, that is a part of it."""
+    own = f" @{show_img_size(arm.made_for)}" if OWN in request.res else ""
+    return replace(arm, label=_free_label(name + own + suffix, taken))
 
 
 def _free_label(name: str, taken: Sequence[Arm]) -> str:

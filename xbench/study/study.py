@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 
 from xbench.data.names import STOP
-from xbench.metrics.definitions import METRICS, PROBES
+from xbench.metrics.definitions import METRICS, PROBES, PUBLISHED
 from xbench.parsing.axes import ENGINES, OF_TOKENS
 from xbench.probing.job import ProbeJob
 from xbench.probing.recipe import ProbeRecipe
@@ -173,6 +173,8 @@ class Study:
             first = (self.batch[0], self.dtype[0], self.threads[0])
             trained = (case.batch, case.dtype, case.threads) == first and self._is_trained(case.arm)
             return trained and (name not in PROBES or self._is_probed(case))
+        if name == PUBLISHED:
+            return case.arm.baseline is not None and not case.arm.control
         if name == "limits":
             return case.arm.label == self.against
         if name == "breakdown" and case.arm.mode != "eager":

@@ -3,7 +3,7 @@
 from collections.abc import Container, Sequence
 from typing import Any
 
-from xbench.parsing.axes import show_img_size
+from xbench.parsing.axes import OWN, show_img_size
 from xbench.statistics.estimates import Estimate
 from xbench.study.conditions import Conditions, axis_value
 from xbench.wording.numbers import show_interval
@@ -59,8 +59,10 @@ def in_words(conditions: Conditions) -> dict[str, str]:
 
 
 def name_extent(size: str, alone: bool) -> str:
-    """ "1024 px", or "N = 4,096" where the attention stands alone: how a place is named in every table and plot."""
-    return f"N = {size}" if alone else f"{size} px"
+    """ "1024 px", "own size", or "N = 4,096" where the attention stands alone: a place's name in tables and plots."""
+    if alone:
+        return f"N = {size}"
+    return "own size" if size == OWN else f"{size} px"
 
 
 def show_crossing(at: Estimate, alone: bool) -> tuple[str, str]:

@@ -36,6 +36,7 @@ from xbench.report.tables.meanings import (
     start_grids,
     thread_grids,
 )
+from xbench.report.tables.modes import mode_grids
 from xbench.report.tables.pivot import pivot_grids
 from xbench.report.text.ability import ability_contract
 from xbench.report.text.answer_groups import group
@@ -150,7 +151,7 @@ def _content(chapter: Chapter) -> dict[str, Any]:
         "answers": group(results, answers(results)),
         "caveats": caveats(results),
         "data": page_data(results),
-        "glance": pivot_grids(results) if is_brief(results) else [],
+        "glance": [*mode_grids(results), *(pivot_grids(results) if is_brief(results) else [])],
         "sections": _sections(results),
         "protocol": [PROTOCOL, *explanations(results)],
         "facts": circumstances(results),

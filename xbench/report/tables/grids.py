@@ -7,6 +7,7 @@ leading columns are the conditions that vary.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from textwrap import wrap
 
 from rich import box
 from rich.cells import cell_len
@@ -185,6 +186,7 @@ def _points(score: str) -> list[Column]:
 COLUMNS: dict[str, list[Column]] = {
     "params": [Column("params", "params", show_counted)],
     "macs": [Column("macs", "MACs", show_counted)],
+    "published_top1": [Column("published_top1", "published top-1 %", lambda e: f"{e.value:.1f}")],
     "predicted_memory": [Column("predicted_memory", "predicted MiB", lambda e: show_mib(e.value))],
     "latency": [
         Column("latency", "ms, batch 1", show_estimate),
@@ -255,19 +257,28 @@ def show_ratio(
 
 
 def rich_table(grid: Grid, width: int) -> Table:
-    """The grid for a terminal of so many columns, without those it has no room for. Texts are literal, never markup."""
+    """The grid for a terminal of so many columns. Names are whole; columns there is no room for are left out, those in
+    ``SPARED`` first, then the last. Texts are literal, never markup.
+    """
     rows = _unrepeated([row for i, row in enumerate(grid.rows) if i not in grid.spans], grid.names - 1)
+    widths = [max([cell_len(row[i]) for row in rows] + _longest_word(head)) for i, head in enumerate(grid.heads)]
     shown = list(range(len(grid.heads)))
-    for head in SPARED:
-        needed = 1 + sum(2 + max(cell_len(line[i]) for line in [grid.heads, *rows]) for i in shown)
-        if needed > width and head in grid.heads:
-            shown.remove(grid.heads.index(head))
+    spared = [grid.heads.index(head) for head in SPARED if head in grid.heads]
+    last = [i for i in reversed(shown) if i not in spared and i > grid.names]
+    for i in [*spared, *last]:
+        if 1 + sum(2 + widths[i] for i in shown) > width:
+            shown.remove(i)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i in shown:
-        table.add_column(grid.heads[i], justify="left" if i == grid.names - 1 else "right", overflow="fold")
+        head = "\n".join(wrap(grid.heads[i], widths[i], break_long_words=False))
+        table.add_column(head, justify="left" if i == grid.names - 1 else "right", no_wrap=True, overflow="crop")
     for row in rows:
         table.add_row(*(Text(one_line(row[i])) for i in shown))
     return table
+
+
+def _longest_word(text: str) -> list[int]:
+    return [cell_len(word) for word in text.split()]
 
 
 def markdown_table(grid: Grid) -> str:
