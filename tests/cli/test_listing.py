@@ -2,23 +2,28 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from xbench.claims.claim import load_claims
 from xbench.cli.verbs import app
 from xbench.data.names import SETS, parse_data
 from xbench.errors import UserError
+from xbench.files import shipped
 from xbench.metrics.definitions import METRICS
 from xbench.parsing.axes import MODES
+from xbench.study.files import load_study
 
 EXPECTED = {
     "attentions": ["xfa", "arXiv 2207.07268"],
     "metrics": [*METRICS],
     "modes": [*MODES],
     "data": ["scenes", "cityscapes:/data"],
-    "studies": ["studies/ci.toml", "Did parameters"],
-    "baselines": ["results/baselines/ci"],
+    "studies": ["ci ", "Did parameters", "resolution"],
+    "claims": ["xformer"],
+    "baselines": ["ci"],
     "models": ["mobilevit_s", "256x256"],
 }
 
@@ -29,6 +34,18 @@ def test_there_is_a_list_of_it(what):
     done = CliRunner().invoke(app, arguments, env={"COLUMNS": "140"})
     assert done.exit_code == 0, done.output
     assert all(name in done.output for name in EXPECTED[what])
+
+
+def test_what_comes_with_xbench_is_found_by_name_in_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_study(shipped.find(shipped.STUDIES, Path("resolution"))).name == "resolution"
+    assert load_claims(shipped.find(shipped.CLAIMS, Path("xformer")))
+    assert shipped.find(shipped.BASELINES, Path("ci")).joinpath("records.jsonl").is_file()
+    own = tmp_path / "resolution"
+    own.write_text("")
+    assert shipped.find(shipped.STUDIES, Path("resolution")) == Path("resolution"), "what lies here goes first"
+    with pytest.raises(UserError, match="Closest: scaling"):
+        shipped.find(shipped.STUDIES, Path("scalin"))
 
 
 @pytest.mark.parametrize("arguments", [["models"], ["models", "zzz"], ["attentins"]])

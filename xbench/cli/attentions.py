@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xbench.conformance import Finding
 
 
-KINDS = ("attentions", "models", "metrics", "modes", "data", "studies", "baselines")
+KINDS = ("attentions", "models", "metrics", "modes", "data", "studies", "claims", "baselines")
 
 
 @app.command("list", epilog="Exit code: 0 listed · 2 bad input.")
@@ -55,6 +55,7 @@ def list_what(
             "modes": listing.modes_table,
             "data": listing.data_table,
             "studies": listing.studies_table,
+            "claims": listing.claims_table,
             "baselines": listing.baselines_table,
         }[what]()
     if not table.row_count:

@@ -16,6 +16,7 @@ from xbench.cli.options import COMPARED, OUTPUT, Force, Json, Limits, Many, Work
 from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
 from xbench.errors import UserError, unknown_name
+from xbench.files import shipped
 from xbench.files.writing import check_targets, write_file
 from xbench.signals import InterruptedRunError
 
@@ -101,7 +102,8 @@ def check(
         raise UserError(f"--effect is in percent, above 0 and at most 100, not {effect:g}.")
     check_targets((markdown, junit, json_file), force=force)
     bounds = limits.checked()
-    named = given_file(study_file) if study_file else None
+    named = shipped.find(shipped.STUDIES, given_file(study_file)) if study_file else None
+    baseline = shipped.find(shipped.BASELINES, baseline) if baseline is not None else None
     study = _baseline_study(baseline) if baseline is not None else named or _default_study()
     _allow(study, trust)
     with _session(out, effect, bounds) as session:
@@ -136,12 +138,8 @@ def _baseline_study(folder: Path) -> Path:
 
 
 def _default_study() -> Path:
-    if not DEFAULT_STUDY.is_file():
-        raise UserError(
-            f"there is no {DEFAULT_STUDY} here. Name a study, or write one: "
-            f"xbench sweep --attn … --res … --dry-run --save {DEFAULT_STUDY}"
-        )
-    return DEFAULT_STUDY
+    """The gate's study of this folder, or the one that comes with xbench."""
+    return DEFAULT_STUDY if DEFAULT_STUDY.is_file() else shipped.STUDIES / DEFAULT_STUDY.name
 
 
 @contextmanager

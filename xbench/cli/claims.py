@@ -12,6 +12,7 @@ from xbench.cli.given import given_file, given_name
 from xbench.cli.options import OUTPUT, Force, Json, Many, Quick, WorkerLimits, option, spread
 from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
+from xbench.files import shipped
 from xbench.files.writing import check_target, write_file
 from xbench.signals import InterruptedRunError
 
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
     from xbench.runner.progress import RunLimits
     from xbench.study.study import Study
 
+XFORMER = Path("xformer")
+
 
 @app.command(
     cls=ManyValues, epilog="Exit code: 0 replayed, whatever came of it · 2 bad input · 128 + n ended by signal n."
 )
 @spread
 def claims(
-    file: Annotated[Path, typer.Argument(help="Claims as a TOML file.")] = Path("studies/claims/xformer.toml"),
+    file: Annotated[Path, typer.Argument(help="Claims: a TOML file, or a name that comes with xbench.")] = XFORMER,
     source: Annotated[
         Many, typer.Option("--from", help="Runs to read: folders, or names in results/runs. Default: results/reports.")
     ] = None,
@@ -46,7 +49,7 @@ def claims(
 
     Parameters and multiply-accumulates are counted anew, times and memory are read from runs.
 
-    The comment at the top of studies/claims/xformer.toml says how a claim is written.
+    The comment at the top of xbench/shipped/studies/claims/xformer.toml says how a claim is written.
     """
     from xbench.claims.claim import load_claims
     from xbench.claims.replay import missing, on_paper, read_evidence, replay, studies_for
@@ -55,7 +58,8 @@ def claims(
     allowed = limits.checked()
     if markdown is not None:
         check_target(markdown, force=force)
-    said = load_claims(given_file(file))
+    file = shipped.find(shipped.CLAIMS, given_file(file))
+    said = load_claims(file)
     allow([arm for claim in said for trial in claim.test for arm in trial.arms], file, trust)
     sources = read_evidence([given_name(name) for name in source or ["results/reports"]])
     with progress().status("counting on paper"):

@@ -13,6 +13,7 @@ from xbench.cli.given import given_file
 from xbench.cli.options import Quick, RunOptions, Save, StudyOptions, spread
 from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
+from xbench.files import shipped
 from xbench.signals import InterruptedRunError
 
 if TYPE_CHECKING:
@@ -69,20 +70,22 @@ def _measure(request: "StudyRequest", how: RunOptions, save: Path | None) -> Non
 @app.command(epilog=EXIT_CODES)
 @spread
 def run(
-    study_file: Annotated[Path, typer.Argument(help="A study as a TOML file, such as studies/resolution.toml.")],
+    study_file: Annotated[
+        Path, typer.Argument(help="A TOML file, or the name of a study that comes with xbench.", metavar="STUDY")
+    ],
     *,
     quick: Quick = False,
     how: RunOptions,
     trust: Trust = False,
 ) -> None:
-    """Runs a study from a TOML file: a question, its axes, its metrics and its plots.
+    """Runs a study, from a TOML file or by name: a question, its axes, its metrics and its plots.
 
     Its keys are the options of ``xbench sweep``, and question, name and plots; ``--save`` of compare and sweep writes
-    one.
+    one. xbench list studies shows those that come with xbench.
     """
     from xbench.study.files import load_study, read_request
 
-    given = given_file(study_file)
+    given = shipped.find(shipped.STUDIES, given_file(study_file))
     allow(read_request(given).attn, given, trust)
     _run_study(load_study(given, quick=quick), how, how.checked())
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from xbench.attention.registry import AttentionInfo
 from xbench.data.names import SETS, TASKS_OF
 from xbench.errors import UserError
-from xbench.files.run_folders import LEDGER
+from xbench.files import shipped
 from xbench.metrics.definitions import METRICS
 from xbench.parsing.axes import LEVELS, MODES_IN_WORDS
 from xbench.study.files import read_request
@@ -22,7 +22,6 @@ HOW = {
     "timed": "in launches, in turns",
     "trained": "by training, over seeds",
 }
-STUDIES, BASELINES = Path("studies"), Path("results", "baselines")
 
 
 def list_table(attentions: Sequence[AttentionInfo]) -> Group:
@@ -73,20 +72,30 @@ def data_table() -> Table:
 
 
 def studies_table() -> Table:
-    """The study files of this folder, with their questions."""
-    rows = []
-    for path in sorted(STUDIES.glob("*.toml")):
-        try:
-            rows.append((str(path), read_request(path).question))
-        except UserError as error:
-            rows.append((str(path), str(error)))
+    """The studies that come with xbench, by the names that ``xbench run`` takes, and the files of this folder."""
+    rows = [(name, _question(shipped.STUDIES / f"{name}.toml")) for name in shipped.names(shipped.STUDIES)]
+    here = Path("studies")
+    if here.is_dir() and not here.samefile(shipped.STUDIES):
+        rows += [(str(path), _question(path)) for path in sorted(here.glob("*.toml"))]
     return _table(("study", "question"), rows)
 
 
+def _question(study: Path) -> str:
+    """What it asks; what is wrong with it where it is none."""
+    try:
+        return read_request(study).question
+    except UserError as error:
+        return str(error)
+
+
+def claims_table() -> Table:
+    """The claims that come with xbench, by the names that ``xbench claims`` takes."""
+    return _table(("claims",), [(name,) for name in shipped.names(shipped.CLAIMS)])
+
+
 def baselines_table() -> Table:
-    """The committed figures of this folder that xbench check --baseline compares with."""
-    rows = [(str(path.parent),) for path in sorted(BASELINES.glob(f"*/{LEDGER}"))]
-    return _table(("baseline",), rows)
+    """The committed figures that come with xbench, by the names that ``xbench check --baseline`` takes."""
+    return _table(("baseline",), [(name,) for name in shipped.names(shipped.BASELINES)])
 
 
 def models_table(pattern: str) -> Table:
