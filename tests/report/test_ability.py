@@ -46,7 +46,7 @@ def test_capacity_is_of_the_mean_and_of_the_ends_of_its_interval():
 
 
 def test_published_accuracies_make_a_front_too():
-    where = place(224)
+    where = place(1024)
     records = [timed(arm, where) for arm in (MHSA, XFA, IDENTITY)]
     worth = [make(arm, where, PUBLISHED, [points]) for arm, points in ((MHSA, 70.0), (XFA, 75.0), (IDENTITY, 60.0))]
     front = next(front for front in fronts(results(*records, worth)) if front.metric == "throughput")
@@ -54,7 +54,7 @@ def test_published_accuracies_make_a_front_too():
     assert {point.arm: point.dominated_by for point in front.points}["mhsa"] == "xfa"
     (choice,) = [said for said in headline(results(*records, worth)) if "choose" in said]
     assert choice.startswith(
-        "At 224 px, choose by what published top-1 accuracy is worth to you: xfa reaches 75.0 % at "
+        "At 1024 px, choose by what published top-1 accuracy is worth to you: xfa reaches 75.0 % at "
     )
 
 

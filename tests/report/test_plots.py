@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from xbench.analysis.results import Results
 from xbench.report.plots.catalogue import DRAWN, plot, save_plots
-from xbench.report.plots.panels import ACROSS, make_panels, style
+from xbench.report.plots.panels import ACROSS, MANY, featured, line_style, make_panels, style
 from xbench.study.study import PLOTS
 
 ALL = ("params", "macs", "predicted_memory", "peak_memory", "max_batch")
@@ -44,7 +44,7 @@ def test_every_plot_that_can_be_asked_for_is_drawn_or_not_there(tmp_path):
     training = Results(measure((QUADRATIC, LINEAR), [place(256, direction="training")]))
     assert set(DRAWN) == set(PLOTS)
     drawn = {name for name in PLOTS if plot(inference, name)}
-    assert drawn == set(PLOTS) - {"device_time", "threads", "training"}
+    assert drawn == set(PLOTS) - {"device_time", "latency", "threads", "training"}
     (tmp_path / "scaling.png").touch()
     saved = save_plots(training, PLOTS, tmp_path)
     assert "training" in {path.stem for path in saved}
@@ -84,14 +84,30 @@ def test_levels_are_never_on_one_axis_and_rows_stay_short():
 @pytest.mark.parametrize("name", ["throughput", "scaling"])
 def test_25_arms_can_be_told_apart_and_their_legend_hides_nothing(name):
     results = many_arms()
-    looks = {(s["color"], str(s["linestyle"])) for s in (style(results, arm) for arm in results.arms)}
-    assert len(looks) == 25
+    assert (
+        len({(s["color"], str(s["linestyle"])) for s in (line_style(results.arms, arm) for arm in results.arms)}) == 25
+    )
+    coloured = featured(results)
+    assert results.against in coloured
+    assert len(coloured) <= MANY
+    assert len({style(results, arm)["color"] for arm in results.arms}) == len(coloured) + 1, "the rest is grey"
     figure = plot(results, name)
     figure.draw_without_rendering()
     box, (axes,) = figure.legends[0].get_window_extent(), figure.axes
     assert not box.overlaps(axes.get_window_extent())
     assert figure.bbox.contains(box.x1 - 1, box.y0 + 1), "the legend is within the page"
     assert axes.get_window_extent().width > 200
+
+
+def test_an_attention_has_one_colour_in_every_run_and_titles_say_what_was_found():
+    places, separable = [place(res) for res in (256, 512)], MadeArm("separable", 1.0, 5e-6, attn="separable")
+    two = Results(measure((QUADRATIC, LINEAR), places))
+    three = Results(measure((separable, LINEAR, QUADRATIC), places))
+    assert all(style(two, arm)["color"] == style(three, arm)["color"] for arm in two.arms)
+    ways = ["xfa", "xfa:rank=4", "xfa compiled"]
+    assert len({line_style(ways, arm)["color"] for arm in ways}) == 3
+    title = plot(two, "speed").get_suptitle()
+    assert title.startswith("At 512 px, xfa is the fastest: ")
 
 
 def test_one_place_gives_bars_with_the_ratio_from_1():
@@ -129,8 +145,8 @@ def test_components_add_up_to_the_whole_and_the_attention_has_its_interval():
 def test_of_many_arms_the_ends_are_ranked_and_the_parts_are_shares():
     results = many_arms()
     figure = plot(results, "speed")
-    assert titles(figure) == ["256 px", "1024 px"]
-    for axes, where in zip(figure.axes, (place(256), place(1024)), strict=True):
+    assert titles(figure) == ["256 px", "512 px", "1024 px"]
+    for axes, where in zip(figure.axes, map(place, (256, 512, 1024)), strict=True):
         ratios = [results.speed_ratio(where, label.get_text()).value for label in axes.get_yticklabels()]
         assert len(ratios) == 24
         assert ratios == sorted(ratios, reverse=True)

@@ -16,7 +16,7 @@ from xbench.metrics.definitions import COMPONENTS, METRICS
 from xbench.report.page.commands import command_of
 from xbench.report.page.dimensions import Dimension, dimensions_of
 from xbench.report.plots.metrics import unit_of
-from xbench.report.plots.panels import COLOURS, MARKERS, STROKES
+from xbench.report.plots.panels import COLOURS, MARKERS, STROKES, slots
 from xbench.report.plots.parts import COMPONENT_COLOURS, STEP
 from xbench.report.tables.grids import COLUMNS, cell_text, column_head, figure_columns, show_ratio
 from xbench.report.text.pairs import show_failure
@@ -49,7 +49,7 @@ def page_data(results: Results) -> Data:
     ]
     return {
         "against": results.against,
-        "arms": [_arm(results, i, arm) for i, arm in enumerate(arms)],
+        "arms": [_arm(results, slot, arm) for arm, slot in slots(arms).items()],
         "dimensions": [_dimension(one) for one in dimensions],
         "metrics": _metrics(results),
         "columns": columns,
@@ -60,10 +60,10 @@ def page_data(results: Results) -> Data:
     }
 
 
-def _arm(results: Results, i: int, arm: str) -> Data:
+def _arm(results: Results, slot: int, arm: str) -> Data:
     """Its name, and its look: the same colour, stroke and marker as in the plots."""
-    cycle = i // len(COLOURS)
-    look = {"colour": i % len(COLOURS), "stroke": cycle % len(STROKES), "marker": (i + 3 * cycle) % len(MARKERS)}
+    cycle = slot // len(COLOURS)
+    look = {"colour": slot % len(COLOURS), "stroke": cycle % len(STROKES), "marker": (slot + 3 * cycle) % len(MARKERS)}
     return {"name": arm, "label": results.marked(arm), "control": results.cases[arm]["control"], **look}
 
 

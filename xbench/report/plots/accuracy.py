@@ -17,7 +17,7 @@ from xbench.report.plots.panels import (
     set_log,
     span,
     style,
-    swatch,
+    swatches,
 )
 from xbench.statistics.estimates import Estimate
 from xbench.wording.conditions import Conditions
@@ -61,7 +61,7 @@ def accuracy(results: Results) -> Figure | None:
         axes.set_ylabel(_label(results) if i % across(len(drawn)) == 0 else "")
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         axes.set_axisbelow(True)
-    add_legend(figure, [swatch(results, arm) for arm in results.arms], results.arms)
+    add_legend(figure, *swatches(results))
     return figure
 
 
@@ -110,5 +110,5 @@ def learning(results: Results) -> Figure | None:
         axes.set_ylabel(f"validation {SHORT[results.score]} [%]" if i % across(len(drawn)) == 0 else "")
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         axes.tick_params(colors=DARK)
-    add_legend(figure, [swatch(results, arm) for arm in results.arms], results.arms)
+    add_legend(figure, *swatches(results))
     return figure

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from xbench.analysis.results import Results
+from xbench.analysis.runs import machine_name
 from xbench.files.writing import DRAWN_BY, write_file
 from xbench.report.plots import ability as ability_plots
 from xbench.report.plots import accuracy as accuracy_plots
@@ -16,6 +18,8 @@ from xbench.report.plots import growth as growth_plots
 from xbench.report.plots import metrics as metric_plots
 from xbench.report.plots import parts as part_plots
 from xbench.report.plots import speed as speed_plots
+from xbench.report.plots.panels import entitle, plain
+from xbench.report.text.headline import choice, fastest, smallest
 from xbench.study.study import PLOTS
 
 SAYS = {"svg": {"Creator": DRAWN_BY, "Date": None}, "png": {"Software": DRAWN_BY}}
@@ -39,11 +43,25 @@ DRAWN: dict[str, Callable[[Results], Figure | None]] = {
     "ability_learning": ability_plots.learning,
     "pareto": ability_plots.pareto,
 }
+TITLES: dict[str, Callable[[Results], str]] = {
+    "speed": partial(fastest, brief=True),
+    "memory": smallest,
+    "pareto": choice,
+}
 
 
 def plot(results: Results, name: str) -> Figure | None:
-    """One of ``study.study.PLOTS``; None where nothing of it was measured."""
-    return DRAWN[name](results)
+    """One of ``study.study.PLOTS``; None where nothing of it was measured. Its title says what was found, where it is
+    about that, under which conditions and on which machine.
+    """
+    figure = DRAWN[name](results)
+    if figure is None:
+        return None
+    found = TITLES[name](results) if name in TITLES else ""
+    conditions = figure.get_suptitle()
+    on = ", ".join(dict.fromkeys(machine_name(record.machine) for record in results.records if record.machine))
+    entitle(figure, [plain(found), " · ".join(filter(None, [conditions, plain(on)]))])
+    return figure
 
 
 def save_plots(results: Results, names: Sequence[str], folder: Path) -> list[Path]:

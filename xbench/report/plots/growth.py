@@ -25,7 +25,7 @@ from xbench.report.plots.panels import (
     set_ticks,
     span,
     style,
-    swatch,
+    swatches,
     tick_each,
 )
 from xbench.statistics.estimates import Estimate
@@ -73,7 +73,8 @@ def threads(results: Results) -> Figure | None:
         set_log(axes, "y", span([*speeds, Estimate.exact(1.0), Estimate.exact(last / first)]))
         axes.set_ylabel(f"times as fast as with {first}" if i % across(len(drawn)) == 0 else "")
     dots = Line2D([], [], color=GREY, linestyle=THEORY, linewidth=1)
-    add_legend(figure, [*(swatch(results, arm) for arm in results.arms), dots], [*results.arms, "all threads of use"])
+    lines, names = swatches(results)
+    add_legend(figure, [*lines, dots], [*names, "all threads of use"])
     return figure
 
 
@@ -127,10 +128,10 @@ def _growth(
         mark_void(results, [(panel, axes)], metric)
     # Of many arms in many panels the exponents would fill a page; they stand in their table.
     few = len(drawn) * len(results.arms) <= MOST_SAID
-    names = [f"{arm}: {'; '.join(said[arm])}" if said[arm] and few else arm for arm in results.arms]
+    powers = {arm: f"{arm}: {'; '.join(own)}" for arm, own in said.items() if own and few}
     dots = [Line2D([], [], color=GREY, linestyle=THEORY, linewidth=1)] if with_theory else []
-    names += ["the power that is stated"] * len(dots)
-    add_legend(figure, [*(swatch(results, arm) for arm in results.arms), *dots], names)
+    lines, names = swatches(results, powers)
+    add_legend(figure, [*lines, *dots], [*names, *["the power that is stated"] * len(dots)])
     return figure
 
 

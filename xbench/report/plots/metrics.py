@@ -25,7 +25,7 @@ from xbench.report.plots.panels import (
     set_ticks,
     span,
     style,
-    swatch,
+    swatches,
 )
 from xbench.statistics.estimates import Estimate
 from xbench.wording.conditions import in_words, number
@@ -50,7 +50,9 @@ def throughput(results: Results) -> Figure | None:
 
 
 def latency(results: Results) -> Figure | None:
-    """Milliseconds of one image, from end to end."""
+    """Milliseconds of one image, from end to end. None where the throughput of single images says the same."""
+    if "throughput" in results.metrics and {place.batch for place in results.conditions} == {1}:
+        return None
     return metric_plot(results, "latency", "latency at batch 1 [ms]")
 
 
@@ -119,8 +121,8 @@ def metric_plot(
         axes.set_xlim(0, 1.4 * max(reach[other] for other in axes.get_shared_x_axes().get_siblings(axes)) or 1)
     mark_void(results, drawn, metric)
     if lines:
-        names = [f"{arm} ({'; '.join(missing[arm])})" if missing.get(arm) else arm for arm in results.arms]
-        add_legend(figure, [swatch(results, arm) for arm in results.arms], names)
+        names = {arm: f"{arm} ({'; '.join(found)})" for arm, found in missing.items() if found}
+        add_legend(figure, *swatches(results, names))
     return figure
 
 

@@ -6,8 +6,9 @@ The numeric condition that varies is the x axis, image size or number of tokens 
 import math
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
@@ -36,7 +37,9 @@ from xbench.wording.conditions import (
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B8A800"]
 MARKERS = "osD^vP*X"
 STROKES: list[Any] = ["-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2))]
-GREY, DARK = "#888888", "#444444"
+GREY, DARK, FAINT = "#888888", "#444444", "#C4C4C4"
+# The colours of those that are in most comparisons, by their place in ``COLOURS``.
+USUAL = {"xfa": 0, "mhsa": 1, "mhsa-sdpa": 2, "separable": 3, "linear": 4, "xca": 5, "identity": 6, "mobilevit_s": 7}
 MANY = len(COLOURS)  # arms above which lines and stacked bars are too many to follow
 
 ACROSS = 4  # panels in a row
@@ -44,6 +47,12 @@ MOST = 12  # panels in a figure; the tables have the rest
 PANEL = 4.0, 3.3  # inches of a panel with lines
 LETTER = 0.06  # inches of a letter, on average
 WRAP = 52  # letters in a line of a legend
+
+
+class Drawing(Figure):
+    """A figure that knows how many inches its axes take, beside which a legend may stand."""
+
+    axes_width: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,8 @@ def make_figure(
     panels = panels[:MOST]
     columns = across(len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.3), layout="constrained")
+    figure = Drawing(figsize=(size[0] * columns, size[1] * rows + 0.3), layout="constrained")
+    figure.axes_width = size[0] * columns
     alike = len({(panel.places[0].level, panel.places[0].direction) for panel in panels}) == 1
     grid = figure.subplots(
         rows, columns, squeeze=False, sharex=alike and "x" in share, sharey=alike and "y" in share
@@ -104,13 +114,20 @@ def make_figure(
     title = conditions_line(panels[0].places[0], but=said.keys() - common)
     if left_out > 0:
         title += f"   (the first {MOST} of {MOST + left_out} sets of conditions; the tables have all)"
-    width = int(figure.get_figwidth() / LETTER * 0.92)
-    figure.suptitle(textwrap.fill(plain(title), width), x=0.01, ha="left", fontsize=9, color=DARK)
+    entitle(figure, [plain(title)])
     for panel, axes in zip(panels, grid, strict=False):
         axes.spines[["top", "right"]].set_visible(False)
         own = conditions_line(panel.places[0], but=common | {panel.axis})
         axes.set_title(textwrap.fill(plain(own), int(size[0] / LETTER * 0.85)), loc="left", fontsize=9, color=DARK)
     return figure, list(zip(panels, grid, strict=False))
+
+
+def entitle(figure: Figure, parts: Sequence[str]) -> None:
+    """Gives the figure a title of these parts, each on lines of its own as wide as its axes."""
+    inches = figure.axes_width if isinstance(figure, Drawing) else figure.get_figwidth()
+    width = int(inches / LETTER * 0.92)
+    lines = (textwrap.fill(" ".join(part.split("\n")), width) for part in parts if part)
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9, color=DARK)
 
 
 def mark_void(results: Results, drawn: Sequence[tuple[Panel, Axes]], metric: str | None = None) -> None:
@@ -151,28 +168,66 @@ def plain(label: str) -> str:
     return " " * label.startswith("_") + re.sub(r"(?<!\\)\$", r"\\$", inert(label))
 
 
+def featured(results: Results) -> list[str]:
+    """The arms that have a colour: all, or of more than ``MANY`` the reference arm, those that most readers know, and
+    the fastest and the slowest at the largest size.
+    """
+    return results.once(("featured",), lambda: _featured(results))
+
+
+def _featured(results: Results) -> list[str]:
+    if len(results.arms) <= MANY:
+        return results.arms
+    chosen = dict.fromkeys([results.against, *(name for name in USUAL if name in results.arms)])
+    place = max(results.conditions, key=lambda one: one.extent)
+    speeds = {arm: times.value for arm in results.arms if (times := results.speed_ratio(place, arm))}
+    ends = [pick(speeds, key=lambda arm: speeds[arm]) for pick in (max, min)] if speeds else []
+    chosen = dict.fromkeys([*list(chosen)[: MANY - len(ends)], *ends])
+    return [arm for arm in results.arms if arm in chosen]
+
+
 def style(results: Results, arm: str) -> dict[str, Any]:
-    """Colour, line and marker of an arm, the same in every figure; up to 32 arms differ in colour or line."""
-    return line_style(results.arms, arm)
+    """Colour, line and marker of an arm, the same in every figure; thin and grey where it is not ``featured``."""
+    colourful = featured(results)
+    if arm not in colourful:
+        return {"color": FAINT, "linestyle": "-", "marker": ".", "markersize": 3, "linewidth": 0.8, "zorder": 1.5}
+    return line_style(colourful, arm)
+
+
+def slots(arms: Sequence[str]) -> dict[str, int]:
+    """By arm the number of its look: that of its attention in every run, as far as no other arm has it already."""
+    found: dict[str, int] = {}
+    for arm in arms:
+        own = USUAL.get(arm.split(":")[0].split(" ")[0])
+        if own is not None and own not in found.values():
+            found[arm] = own
+    free = (slot for slot in range(len(arms) + len(COLOURS)) if slot not in found.values())
+    return {arm: found[arm] if arm in found else next(free) for arm in arms}
 
 
 def line_style(arms: Sequence[str], arm: str) -> dict[str, Any]:
-    """Colour, line and marker of one of the arms."""
-    i = arms.index(arm)
-    cycle = i // len(COLOURS)
+    """Colour, line and marker of one of the arms; up to 32 differ in colour or line."""
+    slot = slots(arms)[arm]
+    cycle = slot // len(COLOURS)
     return {
-        "color": COLOURS[i % len(COLOURS)],
+        "color": COLOURS[slot % len(COLOURS)],
         "linestyle": STROKES[cycle % len(STROKES)],
-        "marker": MARKERS[(i + 3 * cycle) % len(MARKERS)],
+        "marker": MARKERS[(slot + 3 * cycle) % len(MARKERS)],
         "markersize": 4.5,
         # The first line is the widest, so that lines that coincide all show.
-        "linewidth": 1.2 + 1.6 * (1 - i / len(arms)),
+        "linewidth": 1.2 + 1.6 * (1 - arms.index(arm) / len(arms)),
     }
 
 
-def swatch(results: Results, arm: str) -> Line2D:
-    """The arm's line for a legend."""
-    return legend_line(results.arms, arm)
+def swatches(results: Results, names: Mapping[str, str] = MappingProxyType({})) -> tuple[list[Any], list[str]]:
+    """The lines and names of a legend: of each featured arm, as ``names`` has it, and one for all others."""
+    colourful = featured(results)
+    lines = [legend_line(colourful, arm) for arm in colourful]
+    said = [names.get(arm, arm) for arm in colourful]
+    if others := len(results.arms) - len(colourful):
+        lines.append(Line2D([], [], color=FAINT, linewidth=1.2))
+        said.append(f"{others} others")
+    return lines, said
 
 
 def legend_line(arms: Sequence[str], arm: str) -> Line2D:

@@ -27,7 +27,7 @@ from xbench.report.plots.panels import (
     set_log,
     span,
     style,
-    swatch,
+    swatches,
 )
 from xbench.statistics.estimates import Estimate
 from xbench.study.conditions import Conditions
@@ -78,6 +78,8 @@ def breakdown(results: Results) -> Figure | None:
         share, most = shares(results, place, arm).get(ATTENTION), ceiling(results, place, arm)
         if share is None or most is None:
             return ""
+        if of_whole:
+            return f"{share.value:.0%}" + (f", × {show_number(most.value, 3)}" if math.isfinite(most.value) else "")
         return show_share(share) + (f", × {show_interval(most)}" if math.isfinite(most.value) else "")
 
     names = dict.fromkeys(n for place in results.conditions for arm in results.arms for n, _ in parts(place, arm))
@@ -104,7 +106,11 @@ def _stacked(
     if not places:
         return None
     arms = [arm for arm in results.arms if any(parts_of(place, arm) for place in places)]
-    size = bars_size(arms, width=5.0 if behind else 4.4)
+    if len(arms) > MANY:  # the least share of the attention first, and the ends of every sweep
+        places = [place for panel in make_panels(places) for place in (panel.places[0], *panel.places[1:][-1:])]
+        first = {arm: next((part.value for _, part in parts_of(places[-1], arm)), math.inf) for arm in arms}
+        arms = sorted(arms, key=lambda arm: first[arm])
+    size = bars_size(arms, width=5.0 if behind and len(arms) <= MANY else 4.4)
     figure, drawn = make_figure([Panel((place,), None) for place in places], size, share="y")
     for panel, axes in drawn:
         (place,) = panel.places
@@ -119,7 +125,7 @@ def _stacked(
             axes.annotate(text(place, arm) if end else "–", (end, row), (5, 0), **BESIDE)
             reach = max(reach, end)
         name_rows(axes, arms)
-        axes.set_xlim(0, reach * (2.1 if behind else 1.35))
+        axes.set_xlim(0, reach * (2.1 if behind and len(arms) <= MANY else 1.35))
         axes.set_xlabel(label)
         axes.set_xticks(
             [tick for tick in MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, reach) if tick < 1.01 * reach]
@@ -161,8 +167,12 @@ def roofline(results: Results) -> Figure | None:
         axes.set_xlabel("MACs per byte of the operations' traffic")
         axes.set_ylabel("GMACs/s" if i % across(len(drawn)) == 0 else "")
     mark_void(results, drawn)
-    names = [*arms, "roof: what the machine does in a large matrix product and a large copy"]
-    add_legend(figure, [*(swatch(results, arm) for arm in arms), Line2D([], [], color=GREY)], names)
+    found_lines, names = swatches(results)
+    lines = [
+        (line, name) for line, name in zip(found_lines, names, strict=True) if name in arms or name not in results.arms
+    ]
+    roof = "roof: what the machine does in a large matrix product and a large copy"
+    add_legend(figure, [*(line for line, _ in lines), Line2D([], [], color=GREY)], [*(name for _, name in lines), roof])
     return figure
 
 

@@ -1,6 +1,7 @@
 """Speed against the reference arm: lines along a condition, bars under one; of many arms, sorted dots."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -27,21 +28,22 @@ from xbench.report.plots.panels import (
     set_ticks,
     span,
     style,
-    swatch,
+    swatches,
 )
 from xbench.statistics.estimates import Estimate
 from xbench.wording.conditions import Conditions, number, show_crossing
 from xbench.wording.numbers import show_interval
 
 BAND = "#DDDDDD"
+ALL = 3  # sizes up to which many arms are ranked at each
 CROSSING: Any = (0, (2, 2))
 
 
 def speed(results: Results) -> Figure | None:
     """Speed as a multiple of the reference arm's, with what the control shows between equals as a grey band.
 
-    Lines of more than ``MANY`` arms cannot be followed: then there are dots at the ends of every sweep, the fastest
-    arm at the top.
+    Lines of more than ``MANY`` arms cannot be followed: then there are dots at every size, or at the ends of a sweep of
+    more than ``ALL``, the fastest arm at the top.
     """
     others = [arm for arm in results.arms if arm != results.against]
     places = [place for place in results.conditions if any(results.speed_ratio(place, arm) for arm in others)]
@@ -50,8 +52,8 @@ def speed(results: Results) -> Figure | None:
     panels = make_panels(places)
     many = len(results.arms) > MANY
     if many:
-        ends = [place for panel in panels for place in (panel.places[0], *panel.places[1:][-1:])]
-        panels = [Panel((place,), None) for place in ends]
+        chosen = [place for panel in panels for place in (panel.places if len(panel.places) <= ALL else _ends(panel))]
+        panels = [Panel((place,), None) for place in chosen]
     lines = any(panel.axis for panel in panels)
     share = "x" if many else "y" if lines else "xy"
     figure, drawn = make_figure(panels, PANEL if lines else bars_size(others), share=share)
@@ -84,10 +86,17 @@ def speed(results: Results) -> Figure | None:
     mark_void(results, drawn)
     if lines:
         band = [Patch(color=BAND)] if controls else []
-        names = [f"{arm} ({'; '.join(notes[arm])})" if notes[arm] else arm for arm in others]
-        names += [f"{results.against} against itself (control)"] * len(band)
-        add_legend(figure, [*(swatch(results, arm) for arm in others), *band], names)
+        labels = {arm: f"{arm} ({'; '.join(own)})" for arm, own in notes.items() if own}
+        pairs = zip(*swatches(results, labels), strict=True)
+        told = [(line, name) for line, name in pairs if name != results.against]
+        handles = [*(line for line, _ in told), *band]
+        itself = [f"{results.against} against itself (control)"] * len(band)
+        add_legend(figure, handles, [*(name for _, name in told), *itself])
     return figure
+
+
+def _ends(panel: Panel) -> Sequence[Conditions]:
+    return panel.places[0], panel.places[-1]
 
 
 def _sorted(results: Results, place: Conditions, arms: list[str]) -> list[str]:

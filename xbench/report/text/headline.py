@@ -28,10 +28,13 @@ def headline(results: Results) -> list[str]:
     What cannot be said is left out: speed where it was not measured or where the control failed, and the choice where
     there is one arm.
     """
+    return [said for said in (fastest(results), smallest(results), choice(results)) if said]
+
+
+def _main(results: Results) -> Sweep | None:
     if not results.arms or not results.conditions:
-        return []
-    sweep = max(results.sweeps(), key=lambda one: (one.conditions[0].level == "model", len(one.conditions)))
-    return [said for said in (_fastest(results, sweep), _smallest(results, sweep), _choice(results, sweep)) if said]
+        return None
+    return max(results.sweeps(), key=lambda one: (one.conditions[0].level == "model", len(one.conditions)))
 
 
 # Fastest
@@ -52,7 +55,10 @@ def _leaders(results: Results, place: Conditions, arms: list[str]) -> list[str]:
     return found
 
 
-def _fastest(results: Results, sweep: Sweep) -> str:
+def fastest(results: Results, brief: bool = False) -> str:
+    """Who is, and by how much; empty where nothing was timed. ``brief`` for a title, without how certain that is."""
+    if (sweep := _main(results)) is None:
+        return ""
     timed = [place for place in sweep.conditions if results.speed_metric_at(place)]
     place = next((place for place in reversed(timed) if _leaders(results, place, results.arms)), None)
     if place is None:
@@ -60,7 +66,7 @@ def _fastest(results: Results, sweep: Sweep) -> str:
         return f"Nothing can be said of speed at {sizes(failed)}, because the control failed." if failed else ""
     first, *others = _leaders(results, place, results.arms)
     where, look = describe(place, results), why_a_look(results, place)
-    ending = f" This is a look, not a claim: {look}." if look else ""
+    ending = f" This is a look, not a claim: {look}." if look and not brief else ""
     if len(results.arms) == 1:
         return f"At {where}, {first} {_took(results, place, first)}.{ending}"
     timed_arms = [arm for arm in results.arms if results.speed_ratio(place, arm)]
@@ -70,11 +76,13 @@ def _fastest(results: Results, sweep: Sweep) -> str:
     other = results.against if results.against not in (first, *others) else _next(results, place, [first, *others])
     times = results.speed_ratio(place, first, to=other)
     said = f"At {where}, {first} is the fastest"
+    if others and brief:
+        return f"At {where}, {some([first, *others])} are the fastest."
     if others:
         said = f"At {where}, {some([first, *others])} are the fastest, and no difference is shown between them"
     if times:
-        certain = f"{CONFIDENCE:.0%} interval {span(times)}, {times.launches} launches"
-        said += f": {f'{first} is ' if others else ''}{bare(times)} times as fast as {other} ({certain})"
+        certain = "" if brief else f" ({CONFIDENCE:.0%} interval {span(times)}, {times.launches} launches)"
+        said += f": {f'{first} is ' if others else ''}{bare(times)} times as fast as {other}{certain}"
     return f"{said}.{ending}"
 
 
@@ -95,8 +103,10 @@ def _took(results: Results, place: Conditions, arm: str) -> str:
 # Smallest
 
 
-def _smallest(results: Results, sweep: Sweep) -> str:
-    """By memory, else by multiply–accumulates, else by parameters, where all else is equal."""
+def smallest(results: Results) -> str:
+    """Who is, by memory, else by multiply–accumulates, else by parameters; empty where nothing of it is known."""
+    if (sweep := _main(results)) is None:
+        return ""
     for place in reversed(sweep.conditions):
         for metric in (results.memory_metric_at(place), "macs", "params"):
             if metric and (said := _least(results, place, metric)):
@@ -142,8 +152,10 @@ def _amount(metric: str, value: float) -> str:
 # Choice
 
 
-def _choice(results: Results, sweep: Sweep) -> str:
-    if len(results.arms) < 2:
+def choice(results: Results) -> str:
+    """What to choose at which size, or for what it is worth; empty where there is one arm, or nothing to go by."""
+    sweep = _main(results)
+    if len(results.arms) < 2 or sweep is None:
         return ""
     known = [front for front in fronts(results) if front.place.but_extent == sweep.conditions[0].but_extent]
     return _by_worth(results, known[0]) if known else _by_size(results, sweep)
