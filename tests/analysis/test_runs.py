@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from places import ROOT
 from rich.console import Console
+from typer.testing import CliRunner
 
 import xbench
 from xbench.analysis.frame import tidy_frame
 from xbench.analysis.results import Results
 from xbench.analysis.runs import find_runs, read_run, run_folder
+from xbench.cli.verbs import app
 from xbench.errors import UserError
 from xbench.records.ledger import read_records
 from xbench.records.record import Record
@@ -161,3 +163,29 @@ def test_a_folder_with_two_studies_is_one_run_however_it_is_read(tmp_path):
 def test_a_path_without_records_is_a_mistake(runs, path, message):
     with pytest.raises(UserError, match=message):
         xbench.load(path)
+
+
+def test_a_run_is_found_by_its_name_alone_and_the_newest_of_that_name_is_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("20260101-000000-mine", "20260102-000000-mine", "20260103-000000-mine-too"):
+        shutil.copytree(REPORTS / "xfa-mhsa-1024", tmp_path / "results" / "runs" / name)
+    assert run_folder("mine").name == "20260102-000000-mine"
+    assert [run.path.name for run in find_runs() if run.is_about("TOO")] == ["20260103-000000-mine-too"]
+    assert all(run.is_about("epyc") for run in find_runs())
+    with pytest.raises(UserError, match="there is no run 'min"):
+        run_folder("min*")
+
+
+def test_a_run_is_deleted_after_a_question_and_never_what_holds_more(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "results" / "runs" / "20260101-000000-mine"
+    shutil.copytree(REPORTS / "xfa-mhsa-1024", run)
+    with pytest.raises(UserError, match="not deleted: say --yes"):
+        CliRunner().invoke(app, ["delete", "mine"], catch_exceptions=False)
+    monkeypatch.chdir(run)
+    with pytest.raises(UserError, match="holds more than a run"):
+        CliRunner().invoke(app, ["delete", ".", "--yes"], catch_exceptions=False)
+    monkeypatch.chdir(tmp_path)
+    assert run.exists()
+    assert CliRunner().invoke(app, ["delete", "mine", "--yes"]).exit_code == 0
+    assert not run.exists()

@@ -137,7 +137,8 @@ def test_a_training_ends_by_any_signal_and_the_same_command_goes_on_to_the_same_
     monkeypatch.chdir(tmp_path)
     assert run_here([*train, "whole"], monkeypatch)[0] == 0
     assert digest(read_weights(tmp_path / "run")) == digest(read_weights(tmp_path / "whole"))
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"weights.safetensors", "config.json", "tensorboard"}
+    left = {"README.md", "config.json", "tensorboard", "weights.safetensors"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == left
 
 
 # What root may do beside the permissions of files is taken from it.

@@ -4,6 +4,7 @@ A run is a folder that holds records.jsonl. Code or policy may have changed betw
 then the newer records stand, and the older ones are history.
 """
 
+import glob
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbench.errors import UserError
-from xbench.files.run_folders import LEDGER, REPORT, RUNS
+from xbench.files.run_folders import LEDGER, NAMED_BY_TIME, REPORT, RUNS
 from xbench.files.writing import is_ledger
 from xbench.records.ledger import read_ledger, read_records, warn_of
 from xbench.records.record import Record, parse_time
@@ -57,6 +58,11 @@ class RunInfo:
     seconds: float | None = None
     machine: str = ""
     problem: str = ""
+
+    def is_about(self, text: str) -> bool:
+        """Whether the text is a part of its name, an arm's, its question or its machine, in any case of letters."""
+        parts = (self.path.name, self.study, self.question, *self.arms, self.machine)
+        return any(text.casefold() in part.casefold() for part in parts)
 
 
 def find_runs(folder: str | Path = RUNS) -> list[RunInfo]:
@@ -133,8 +139,8 @@ def _cell(record: Record) -> tuple[str, str]:
 
 
 def run_folder(run: str | Path) -> Path:
-    """The folder of one run, by its path, that of its records.jsonl, or its name among ``results/runs``; "last" is the
-    newest of these.
+    """The folder of one run, by its path, that of its records.jsonl, or its name among ``results/runs``, with or
+    without the time before it, where the newest of that name is meant; "last" is the newest of all.
 
     Raises:
         UserError: it does not exist, or is no run or several.
@@ -254,6 +260,8 @@ def _ledgers(path: str | Path) -> list[Path]:
     place = next((place for place in (Path(path), RUNS / path) if place.exists()), None)
     if place is None and str(path) == LAST:
         place = _newest_folder()
+    if place is None and len(Path(path).parts) == 1:
+        place = max(RUNS.glob(f"{NAMED_BY_TIME[:-1]}{glob.escape(str(path))}"), default=None)
     if place is None:
         raise UserError(f"there is no run '{path}'.{_closest(path)}")
     found = [place] if place.is_file() else sorted(place.rglob(LEDGER))

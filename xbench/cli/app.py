@@ -1,10 +1,13 @@
 """The application that verbs register with, and what becomes of its errors and warnings. No torch is imported here."""
 
+import os
+import sys
 import warnings
 from typing import Annotated, Any
 
 import typer
 
+from xbench.cli.defaults import with_defaults
 from xbench.cli.streams import progress
 from xbench.errors import UserError
 from xbench.records.ledger import SkippedWarning
@@ -18,7 +21,6 @@ UsageError: Any = typer.BadParameter.__mro__[2]
 app = typer.Typer(
     help="Change only the attention: what happens to cost, speed and memory, and can the answer be trusted?",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -60,6 +62,7 @@ def run() -> int:
             warnings.showwarning = warn
             # What is left out is said of every file, even where two say it in the same words; and once, at the end.
             warnings.simplefilter("always", SkippedWarning)
+            _add_defaults()
             code = app(standalone_mode=False, prog_name="xbench")
     except UsageError as error:
         if not error.format_message():  # a verb that was to be told more: it shows its help
@@ -72,6 +75,26 @@ def run() -> int:
     if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
+
+
+def _add_defaults() -> None:
+    """Puts the project's defaults into the command line, where a report finds them too; and says what they are."""
+    if any(name.endswith("_COMPLETE") for name in os.environ):
+        return
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    options = {
+        verb: {
+            name.removeprefix("--"): bool(getattr(option, "multiple", False))
+            for option in command.params
+            for name in option.opts
+            if name.startswith("--")
+        }
+        for verb, command in commands.items()
+    }
+    words, said = with_defaults(sys.argv[1:], options)
+    sys.argv[1:] = words
+    if said:
+        progress().print(f"Defaults of {said}", style="dim", soft_wrap=True, highlight=False)
 
 
 def _warn(message: Any) -> None:

@@ -1,5 +1,6 @@
 """The words behind a verb, made what Typer understands: several values of an option, and options' former names."""
 
+import os
 import shlex
 import sys
 from typing import Any
@@ -29,6 +30,15 @@ class ManyValues(TyperCommand):
         args = current_spelling(args, FORMER.get(self.name or "", {}), flags)
         repeatable = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         return super().parse_args(ctx, one_value_each(args, repeatable))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Also of the second and further values of an option, which the shell's words tell of."""
+        words = (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")).split()
+        last = next((word for word in reversed(words) if word.startswith("--")), "")
+        option = next((one for one in self.params if last in one.opts and getattr(one, "multiple", False)), None)
+        if option is not None and not incomplete.startswith("-"):
+            return option.shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete)
 
 
 def one_value_each(args: list[str], repeatable: set[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """Verbs that guard a repository: check, baseline update."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from xbench.cli.app import EXIT_CHECK_FAILED, EXIT_NOTHING_MEASURED, app
 from xbench.cli.arguments import ManyValues
 from xbench.cli.given import given_file
 from xbench.cli.options import COMPARED, OUTPUT, Force, Json, Limits, Many, WorkerLimits, option, spread
-from xbench.cli.streams import output, progress, put
+from xbench.cli.streams import agree, output, progress, put
 from xbench.cli.trust import Trust, allow
 from xbench.errors import UserError, unknown_name
 from xbench.files import shipped
@@ -199,15 +198,6 @@ def update(
     console = output()
     if not show_difference(renewal.findings, console):
         return
-    if not yes:
-        if sys.stdin is None or not sys.stdin.isatty():
-            raise UserError("not written: say --yes where nobody can be asked.")
-        progress().print(Text(f"Write this to {folder}?"), soft_wrap=True)
-        try:
-            agreed = typer.confirm("")
-        except typer.Abort:
-            agreed = False
-        if not agreed:
-            raise UserError("not written.")
+    agree(yes, f"Write this to {folder}?", "not written")
     renewal.write()
     console.print(Text(f"Written to {folder}; commit it."), soft_wrap=True)

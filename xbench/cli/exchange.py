@@ -1,4 +1,4 @@
-"""Verbs that speak with other tools: export, import."""
+"""Verbs that speak with other tools: export, import, cite."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +9,7 @@ from xbench.cli.app import app
 from xbench.cli.arguments import ManyValues
 from xbench.cli.given import given_file, given_name
 from xbench.cli.options import Force
-from xbench.cli.streams import progress
+from xbench.cli.streams import progress, put
 from xbench.errors import UserError
 from xbench.files.writing import check_targets, write_file
 
@@ -99,3 +99,36 @@ def import_file(
     new = [r for r in records if (r.run, r.key, r.launch, r.heat, str(r.case)) not in there]
     ledger.append(new)
     progress().print(f"{len(new)} records in {out}, {len(records) - len(new)} were there.", soft_wrap=True)
+
+
+@app.command(cls=ManyValues, epilog="Exit code: 0 printed · 2 bad input.")
+def cite(
+    names: Annotated[list[str], typer.Argument(help="Attentions, or runs: folders or names in results/runs.")],
+) -> None:
+    """Prints what to cite, as BibTeX: of attentions their papers, of a run itself and all that it rests on.
+
+    For example:
+
+    xbench cite xfa mhsa
+
+    xbench cite last >> paper.bib
+    """
+    from xbench.analysis.runs import question_of, read_run, run_folder
+    from xbench.attention.spec import parse_attention
+    from xbench.exchange.bibtex import attention_bibtex, run_bibtex
+
+    entries: dict[str, None] = {}
+    specs = []
+    for name in map(given_name, names):
+        try:
+            specs.append(str(parse_attention(name)))
+        except UserError as no_attention:
+            try:
+                folder = run_folder(name)
+            except UserError:
+                raise no_attention from None
+            results = read_run(name)
+            found = run_bibtex(results, folder.resolve().name, question_of(name, results))
+            entries |= dict.fromkeys(found)
+    entries |= dict.fromkeys(attention_bibtex(specs) if specs else [])
+    put("\n\n".join(entries))

@@ -4,7 +4,7 @@ A verb takes those that belong together as one dataclass, which ``spread`` makes
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
@@ -16,7 +16,8 @@ from typer.models import OptionInfo
 
 from xbench.cli.given import positive, size_in_bytes
 from xbench.errors import UserError
-from xbench.parsing.axes import MODES
+from xbench.parsing.axes import DEVICES, DIRECTIONS, DTYPES, LEVELS, MODES, TASKS
+from xbench.processes.policy import POLICIES
 
 if TYPE_CHECKING:
     from xbench.runner.progress import RunLimits
@@ -26,13 +27,40 @@ COMPARED, MEASURED, ACCURACY = "What is compared", "How it is measured", "Accura
 LIMITS, OUTPUT = "Limits", "Output"
 
 
-def option(panel: str, text: str, *names: str, takes: str | None = None) -> Any:
+def option(
+    panel: str, text: str, *names: str, takes: str | None = None, known: Callable[[], Iterable[str]] | None = None
+) -> Any:
     """An option that help shows in a panel; its name is that of its parameter unless ``names`` say otherwise.
 
     Args:
         takes: what stands for its value in help, with "…" where several may follow; else its type.
+        known: gives the values that a shell completes.
     """
-    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=takes)
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in known() if name.startswith(incomplete)] if known else []
+
+    return typer.Option(
+        *names, help=text, rich_help_panel=panel, metavar=takes, autocompletion=complete if known else None
+    )
+
+
+def _attentions() -> Iterable[str]:
+    from xbench.attention.registry import catalogue
+
+    return sorted(catalogue())
+
+
+def _metrics() -> Iterable[str]:
+    from xbench.metrics.definitions import ACCURACY, METRICS
+
+    return [*METRICS, ACCURACY]
+
+
+def _models() -> Iterable[str]:
+    import timm
+
+    return timm.list_models()
 
 
 Many = list[str] | None
@@ -44,10 +72,12 @@ Attn = Annotated[
         "Attentions in the XFormer skeleton: xfa, mhsa, xfa:rank=4, package.module:Class, ./file.py:Class. "
         "Required: at least one of --attn, --model.",
         takes="NAME…",
+        known=_attentions,
     ),
 ]
 Model = Annotated[
-    Many, option(COMPARED, "Whole timm models beside them: mobilevit_s, efficientnet_b0, …", takes="NAME…")
+    Many,
+    option(COMPARED, "Whole timm models beside them: mobilevit_s, efficientnet_b0, …", takes="NAME…", known=_models),
 ]
 Reference = Annotated[
     str | None,
@@ -59,6 +89,7 @@ Task = Annotated[
         COMPARED,
         "What models are for: classify, detect (YOLOv3, COCO's 80 classes), segment (an all-MLP head, Cityscapes' 19).",
         takes="TASK",
+        known=lambda: TASKS,
     ),
 ]
 Level = Annotated[
@@ -68,6 +99,7 @@ Level = Annotated[
         "op (the attention alone), layer (the transformer layers of stage 3), block (its XF block), model. Default: "
         "model.",
         takes="LEVEL…",
+        known=lambda: LEVELS,
     ),
 ]
 Res = Annotated[
@@ -105,19 +137,29 @@ Metrics = Annotated[
         "and ap50; miou), recall and two_hop, for which arms are trained. Default: all but predicted_memory, energy, "
         "max_batch and the trained.",
         takes="METRIC…",
+        known=_metrics,
     ),
 ]
 Direction = Annotated[
-    Many, option(MEASURED, "inference, training (a whole step) or both. Default: inference.", takes="DIRECTION…")
+    Many,
+    option(
+        MEASURED,
+        "inference, training (a whole step) or both. Default: inference.",
+        takes="DIRECTION…",
+        known=lambda: DIRECTIONS,
+    ),
 ]
 Mode = Annotated[
-    Many, option(MEASURED, f"How it runs, side by side: {', '.join(MODES)}. Default: eager.", takes="MODE…")
+    Many,
+    option(
+        MEASURED, f"How it runs, side by side: {', '.join(MODES)}. Default: eager.", takes="MODE…", known=lambda: MODES
+    ),
 ]
 Batch = Annotated[
     Many, option(MEASURED, "Images per forward pass. Default: 1, on CUDA 8. Latency is always at 1.", takes="N…")
 ]
-Dtype = Annotated[Many, option(MEASURED, "fp32, bf16 or fp16. Default: fp32.", takes="DTYPE…")]
-Device = Annotated[str, option(MEASURED, "cpu or cuda.", takes="DEVICE")]
+Dtype = Annotated[Many, option(MEASURED, "fp32, bf16 or fp16. Default: fp32.", takes="DTYPE…", known=lambda: DTYPES)]
+Device = Annotated[str, option(MEASURED, "cpu or cuda.", takes="DEVICE", known=lambda: DEVICES)]
 Threads = Annotated[Many, option(MEASURED, "CPU threads. Default: the physical cores.", takes="N…")]
 ThreadCount = Annotated[int | None, option(MEASURED, "CPU threads. Default: the physical cores.", takes="N")]
 Policy = Annotated[
@@ -127,6 +169,7 @@ Policy = Annotated[
         "Settings of the processes, side by side: tuned (the heap is kept, so that figures repeat), stock (what a "
         "plain script gets), jemalloc, tcmalloc, passive, active. Default: tuned.",
         takes="POLICY…",
+        known=lambda: POLICIES,
     ),
 ]
 Images = Annotated[
@@ -194,6 +237,10 @@ Save = Annotated[Path | None, option(OUTPUT, "Also write the study down, for xbe
 DryRun = Annotated[
     bool, option(OUTPUT, "Only print the plan: cells, predicted memory and time, what cannot be.", "--dry-run")
 ]
+RunName = Annotated[
+    str | None,
+    option(OUTPUT, "What the run is called; show, report and the others find it so.", "--name", takes="NAME"),
+]
 Json = Annotated[
     bool, option(OUTPUT, "Print records or findings as JSON on standard output, and nothing else there.", "--json")
 ]
@@ -232,12 +279,13 @@ class StudyOptions:
     pairs: Pairs = None
     workers: Workers = 0
     unreadable: Unreadable = "stop"
+    name: RunName = None
 
-    def request(self, name: str) -> "StudyRequest":
-        """The request of a study that is called so."""
+    def request(self, verb: str) -> "StudyRequest":
+        """The request of a study that is called so, unless it has a name of its own."""
         from xbench.study.request import StudyRequest
 
-        return StudyRequest(**vars(self), name=name)
+        return StudyRequest(**{**vars(self), "name": verb if self.name is None else self.name})
 
 
 @dataclass(frozen=True)

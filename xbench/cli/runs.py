@@ -1,4 +1,4 @@
-"""Verbs about runs that are done: show, diff, remake, report."""
+"""Verbs about runs that are done: show, delete, diff, remake, report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,8 @@ import typer
 from xbench.cli.app import app
 from xbench.cli.given import given_name
 from xbench.cli.options import Force, Many
-from xbench.cli.streams import output
+from xbench.cli.streams import agree, output
+from xbench.errors import UserError
 
 NAMED = 6  # places that one run alone has
 CONTROL_EFFECT = 0.05  # of a control, from which its run's times are void
@@ -20,21 +21,55 @@ def show(
         Many,
         typer.Argument(help="Folders of runs, or their names in results/runs; last is the newest. Default: all."),
     ] = None,
+    about: Annotated[
+        str | None,
+        typer.Option(
+            "--about",
+            help="Of all runs those about this: part of a name, an arm, a question or a machine.",
+            metavar="TEXT",
+        ),
+    ] = None,
 ) -> None:
-    """Lists the runs in results/runs, or shows what the named ones found."""
+    """Lists the runs in results/runs, newest first, or shows in detail what the named ones found."""
     from xbench.analysis.runs import find_runs, read_run, run_folder
     from xbench.report.tables.runs import foreign_table, runs_table
     from xbench.report.terminal import show as show_results
 
     console = output()
     if not runs:
-        console.print(runs_table(find_runs()))
+        console.print(runs_table([run for run in find_runs() if about is None or run.is_about(about)]))
     for name in map(given_name, runs or []):
         results = read_run(name)
         if results.arms:
             show_results(results, run_folder(name), console, in_detail=True)
         else:
             console.print(foreign_table(results.records))
+
+
+@app.command(epilog="Exit code: 0 deleted · 2 no such run, or not agreed to.")
+def delete(
+    runs: Annotated[list[str], typer.Argument(help="Folders of runs, or their names in results/runs.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+) -> None:
+    """Deletes runs with everything in their folders, after a question. Nothing can bring them back."""
+    import shutil
+
+    from xbench.analysis.runs import find_runs, run_folder
+    from xbench.report.tables.runs import runs_table
+
+    folders = list(dict.fromkeys(run_folder(given_name(run)) for run in runs))
+    for folder in folders:
+        if (folder / ".git").exists() or folder.resolve() in (Path.cwd(), *Path.cwd().parents, Path.home()):
+            raise UserError(f"{folder} holds more than a run; delete what you mean yourself.")
+    console = output()
+    console.print(runs_table([run for folder in folders for run in find_runs(folder)]))
+    agree(yes, f"Delete {'this run' if len(folders) == 1 else f'these {len(folders)} runs'}?", "not deleted")
+    for folder in folders:
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise UserError(f"cannot delete {folder}: {error.strerror}.") from error
+        console.print(f"Deleted: {folder}", soft_wrap=True, highlight=False)
 
 
 @app.command(epilog="Exit code: 0 written · 2 no such run, or its folder cannot be written.")

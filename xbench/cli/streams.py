@@ -4,6 +4,10 @@ import os
 import sys
 from typing import IO, Any
 
+import typer
+from rich.text import Text
+
+from xbench.errors import UserError
 from xbench.report.inert import InertConsole
 
 FILE_WIDTH = 100  # columns of what goes into a file
@@ -51,3 +55,22 @@ def _console(file: Any, width: int | None) -> InertConsole:
 def put(text: str) -> None:
     """A line of results for a program: nothing is wrapped."""
     sys.stdout.write(text + "\n")
+
+
+def agree(yes: bool, question: str, otherwise: str) -> None:
+    """Asks whoever sits before the terminal, unless ``yes`` was said already.
+
+    Raises:
+        UserError: the answer is no, or nobody can be asked: what was ``otherwise`` not done.
+    """
+    if yes:
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UserError(f"{otherwise}: say --yes where nobody can be asked.")
+    progress().print(Text(question), soft_wrap=True)
+    try:
+        agreed = typer.confirm("")
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        raise UserError(f"{otherwise}.")

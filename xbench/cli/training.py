@@ -30,6 +30,7 @@ from xbench.cli.options import (
 from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
 from xbench.errors import UserError
+from xbench.files.writing import write_file
 from xbench.parsing.axes import ENGINES
 from xbench.signals import InterruptedRunError
 from xbench.tasks import SCORES
@@ -84,7 +85,7 @@ def train(
 ) -> None:
     """Trains one model by the recipe that compare uses, and tests it. On several processes or machines by torchrun.
 
-    Weights, configuration and TensorBoard's log lie in the folder. Examples:
+    Weights, configuration, a model card and TensorBoard's log lie in the folder. Examples:
 
         xbench train --attn xfa --data digits --res 64 --out my-xfa
 
@@ -131,6 +132,10 @@ def train(
             raise typer.Exit(1) from None
     if not first:
         return
+    from xbench.exchange.model_card import model_card
+    from xbench.training.checkpoint import read_config
+
+    write_file(folder / "README.md", model_card(read_config(folder), folder))
     left_out = _left_out(found["data"]["splits"]["test"])
     output().print(
         f"{job.name}: {_scores(job.task, found)} of {found['images']:,} test images of {job.data}{left_out}, "

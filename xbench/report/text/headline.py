@@ -128,7 +128,7 @@ def _least(results: Results, place: Conditions, metric: str) -> str:
     thing = {"macs": "multiply–accumulates", "params": "parameters"}.get(metric, METRICS[metric].label)
     verb = {"macs": "needs", "params": "has"}.get(metric, "takes")
     if len(figures) == 1:
-        return f"At {where}, {first} {verb} {own}."
+        return f"At {where}, {first} {verb} {own}{'' if 'memory' in thing else f' {thing}'}."
     if len(alike) == len(figures):
         return (
             f"At {where}, the {thing} of all arms {'is' if 'memory' in thing else 'are'} the same to within 1 %: {own}."
