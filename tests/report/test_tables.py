@@ -10,6 +10,8 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from xbench.analysis.results import Results
+from xbench.errors import UserError
+from xbench.report.tables.chosen import choose
 from xbench.report.tables.grids import markdown_table, result_grids, rich_table
 from xbench.report.tables.meanings import (
     cost_grids,
@@ -42,6 +44,21 @@ def test_names_are_whole_and_columns_give_way():
         assert long.label in text, width
         assert max(map(len, text.splitlines())) <= width
     assert "params" not in shown(grid, 60)
+
+
+def test_a_reader_chooses_columns_order_and_rows():
+    records = [r for arm in (QUADRATIC, LINEAR) for r in timed(arm, place()) + exact(arm, place())]
+    grids = result_grids(Results(records + failed(MadeArm("lost", attn="lost"), place())))
+    (fast,) = choose(grids, ["img/s", "MACs"], "img/s", None)
+    assert fast.heads == ["arm", "img/s", "MACs"]
+    assert [row[0] for row in fast.rows] == ["xfa", "mhsa", "lost"]
+    assert fast.spans.keys() == {2}
+    (small,) = choose(grids, [], "peak MiB", 1)
+    assert [row[0] for row in small.rows] == ["xfa"]
+    with pytest.raises(UserError, match="Did you mean 'peak MiB'"):
+        choose(grids, ["peak MB"], None, None)
+    with pytest.raises(UserError, match="--top must be at least 1"):
+        choose(grids, [], None, 0)
 
 
 def test_models_in_several_modes_are_a_row_each_with_the_quickest_where_it_is_shown():

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from xbench.cli.app import app
+from xbench.cli.arguments import ManyValues
 from xbench.cli.given import given_name
 from xbench.cli.options import Force, Many
 from xbench.cli.streams import agree, output
@@ -15,7 +16,7 @@ NAMED = 6  # places that one run alone has
 CONTROL_EFFECT = 0.05  # of a control, from which its run's times are void
 
 
-@app.command(epilog="Exit code: 0 shown · 2 no such run.")
+@app.command(cls=ManyValues, epilog="Exit code: 0 shown · 2 no such run or column.")
 def show(
     runs: Annotated[
         Many,
@@ -29,21 +30,36 @@ def show(
             metavar="TEXT",
         ),
     ] = None,
+    columns: Annotated[
+        Many, typer.Option("--columns", help="Of the figures these columns, by their heads.", metavar="HEAD…")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", help="The best first, by the column of this head.", metavar="HEAD")
+    ] = None,
+    top: Annotated[int | None, typer.Option("--top", help="Only so many rows of each table.", metavar="N")] = None,
 ) -> None:
-    """Lists the runs in results/runs, newest first, or shows in detail what the named ones found."""
+    """Lists the runs in results/runs, newest first, or shows in detail what the named ones found. Examples:
+
+    xbench show --about xfa
+
+    xbench show results/reports/resolution --columns "img/s" "peak MiB" --sort "img/s" --top 10
+    """
     from xbench.analysis.runs import find_runs, read_run, run_folder
     from xbench.report.tables.runs import foreign_table, runs_table
     from xbench.report.terminal import show as show_results
+    from xbench.report.terminal import show_part
 
     console = output()
     if not runs:
         console.print(runs_table([run for run in find_runs() if about is None or run.is_about(about)]))
     for name in map(given_name, runs or []):
         results = read_run(name)
-        if results.arms:
-            show_results(results, run_folder(name), console, in_detail=True)
-        else:
+        if not results.arms:
             console.print(foreign_table(results.records))
+        elif columns or sort or top is not None:
+            show_part(results, columns or [], sort, top, console)
+        else:
+            show_results(results, run_folder(name), console, in_detail=True)
 
 
 @app.command(epilog="Exit code: 0 deleted · 2 no such run, or not agreed to.")

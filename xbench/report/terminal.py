@@ -4,6 +4,7 @@ The rest is in report.md: long tables, where the time goes, how it grows, how th
 """
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from xbench.analysis.results import Results
 from xbench.report.tables.ability import ability_grids
+from xbench.report.tables.chosen import choose
 from xbench.report.tables.grids import Grid, result_grids, rich_table
 from xbench.report.tables.modes import mode_grids
 from xbench.report.tables.pivot import pivot_grids
@@ -54,6 +56,12 @@ def show(results: Results, folder: Path, console: Console, in_detail: bool = Fal
         console.print(Text(f"In detail: xbench show {shlex.quote(str(folder))}"), soft_wrap=True)
     console.print(Text(f"Records, report.md and plots: {folder}"), soft_wrap=True)
     console.print(Text(f"A page to send: xbench report {shlex.quote(str(folder))}"), soft_wrap=True)
+
+
+def show_part(results: Results, columns: Sequence[str], sort: str | None, top: int | None, console: Console) -> None:
+    """Prints of the tables of figures what is asked for; see ``tables.chosen.choose``."""
+    for grid in choose(result_grids(results), columns, sort, top):
+        show_grid(grid, console)
 
 
 def show_grid(grid: Grid, console: Console) -> None:
