@@ -1,4 +1,4 @@
-"""Verbs that guard a repository: check, baseline update."""
+"""Verbs that guard a repository: check, bisect, baseline update."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,6 +119,57 @@ def check(
     if not found.measured:
         raise typer.Exit(EXIT_NOTHING_MEASURED)
     if found.verdict == "FAIL":
+        raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+@app.command(
+    cls=ManyValues,
+    epilog="Exit code: 0 found · 1 not found, because nothing is worse or a step could not be decided · 2 bad input · "
+    "128 + n ended by signal n.",
+)
+@spread
+def bisect(
+    good: Annotated[str, typer.Argument(help="A commit that is not worse: v1.2, main~20, …")],
+    bad: Annotated[str, typer.Argument(help="A later one that is.")] = "HEAD",
+    study_file: Annotated[
+        Path | None, typer.Argument(help="What is measured. Default: studies/gate.toml.", metavar="STUDY")
+    ] = None,
+    effect: Annotated[float, option(COMPARED, "The slow-down in percent that is allowed.", takes="PERCENT")] = EFFECT,
+    intended: Annotated[Many, option(COMPARED, "Metrics that are meant to change.", takes="METRIC…")] = None,
+    *,
+    limits: Limits,
+    out: Annotated[
+        Path | None, option(OUTPUT, "Folder of the records. Default: new, in results/runs.", takes="FOLDER")
+    ] = None,
+    trust: Trust = False,
+) -> None:
+    """Finds the commit that made it worse, by halving what lies between a good and a bad one.
+
+    Every step is the paired test of xbench check: the commit and GOOD take turns in one run. Where a step is
+    inconclusive the search ends and says between which commits the culprit lies. Example:
+
+        xbench bisect v0.1 HEAD
+    """
+    from xbench.metrics.definitions import METRICS
+    from xbench.regression.bisect import bisect as search
+    from xbench.report.check import show_bisection
+
+    for name in intended or []:
+        if name not in METRICS:
+            raise unknown_name("metric", name, METRICS)
+    if not 0 < effect <= PERCENT:
+        raise UserError(f"--effect is in percent, above 0 and at most 100, not {effect:g}.")
+    bounds = limits.checked()
+    study = shipped.find(shipped.STUDIES, given_file(study_file)) if study_file else _default_study()
+    _allow(study, trust)
+
+    def trying(commit: str, left: int) -> None:
+        progress().print(Text(f"{commit[:12]}: {left} commit{'s' if left > 1 else ''} left"), soft_wrap=True)
+
+    with _session(out, effect, bounds) as session:
+        found = search(study, good, bad, session, intended=intended or (), trying=trying)
+    show_bisection(found, output())
+    if found.culprit is None:
         raise typer.Exit(EXIT_CHECK_FAILED)
 
 

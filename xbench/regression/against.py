@@ -45,24 +45,35 @@ def check_against(
     study = gated(load_study(study_file))
     with checked_out(ref, code_of(study), next(study.cases()).request(), python) as checkout:
         findings = vanished(study, Path(checkout.folder, os.path.relpath(study_file)))
-        timed: dict[CellKey, Timed] = {}
-        pairs = {arm.label: pair(study, arm, checkout) for arm in study.arms}
-        for label, of_arm in pairs.items():
-            results = session.measure(of_arm)
-            findings += _judged(results, label)
-            timed |= times(results, label, session.effect)
-
-        def run_again(suspected: set[CellKey]) -> dict[CellKey, Timed]:
-            found: dict[CellKey, Timed] = {}
-            for place in timed:
-                if place in suspected and place not in found:
-                    narrow = replace(pairs[place.arm].at(place.conditions), metrics=timed_metrics(study))
-                    found |= times(session.measure(narrow, RERUN), place.arm, session.effect)
-            return found
-
-        findings += judge_times(timed, session.effect, run_again)
+        findings += compare_sides(study, checkout, None, session)
     before = f"{ref} ({checkout.commit[:12]})"
     return CheckResult(tuple(accept(findings, intended)), before, session.effect, session.folder, HINT)
+
+
+def compare_sides(
+    study: Study, before: Checkout, now: Checkout | None, session: Session, part: str = ""
+) -> list[CellVerdict]:
+    """Measures every arm of the study on both sides, in turns, and judges it. ``now`` is the code that is here where it
+    is None; ``part`` is where in the session's folder the records go.
+    """
+    findings: list[CellVerdict] = []
+    timed: dict[CellKey, Timed] = {}
+    pairs = {arm.label: pair(study, arm, before, now) for arm in study.arms}
+    for label, of_arm in pairs.items():
+        results = session.measure(of_arm, part)
+        findings += _judged(results, label)
+        timed |= times(results, label, session.effect)
+
+    def run_again(suspected: set[CellKey]) -> dict[CellKey, Timed]:
+        found: dict[CellKey, Timed] = {}
+        for place in timed:
+            if place in suspected and place not in found:
+                narrow = replace(pairs[place.arm].at(place.conditions), metrics=timed_metrics(study))
+                again = session.measure(narrow, os.path.join(part, RERUN))
+                found |= times(again, place.arm, session.effect)
+        return found
+
+    return [*findings, *judge_times(timed, session.effect, run_again)]
 
 
 def code_of(study: Study) -> Code:
@@ -78,11 +89,11 @@ def code_of(study: Study) -> Code:
     return Code(tuple(dict.fromkeys(packages)), tuple(files))
 
 
-def pair(study: Study, arm: Arm, checkout: Checkout) -> Study:
-    """The study of one arm, as it was and as it is."""
+def pair(study: Study, arm: Arm, checkout: Checkout, now: Checkout | None = None) -> Study:
+    """The study of one arm, as it was and as it is, here or in another checkout."""
     ref = checkout.commit[:12] if checkout.commit == checkout.ref else checkout.ref
     before = replace(arm, label=f"{arm.label} @ {ref}", checkout=checkout)
-    return replace(study, arms=(before, arm), against=before.label)
+    return replace(study, arms=(before, replace(arm, checkout=now)), against=before.label)
 
 
 def times(results: Results, arm: str, effect: float) -> dict[CellKey, Timed]:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xbench.metrics.definitions import METRICS
+from xbench.regression.bisect import Bisection
 from xbench.regression.verdicts import SEVEREST, CellVerdict, CheckResult
 from xbench.report.inert import markdown
 from xbench.report.tables.grids import Grid, markdown_table
@@ -41,6 +42,26 @@ def show_check(check: CheckResult, console: Console) -> None:
     console.print(Text(headline(check), style=STYLES[check.verdict]))
     if check.of("FAIL"):
         console.print(Text(check.hint), soft_wrap=True)
+
+
+def show_bisection(found: Bisection, console: Console) -> None:
+    """Prints the commits that were tried, and the culprit with what is worse in it, or why there is none."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("", "commit", "what it says"):
+        table.add_column(head, overflow="fold")
+    for step in found.steps:
+        cells = (step.commit[:12], step.subject)
+        table.add_row(Text(step.verdict, style=STYLES[step.verdict]), *map(Text, cells))
+    console.print(table)
+    if found.culprit is None:
+        console.print(Text(found.reason, style=STYLES["INCONCLUSIVE"]), soft_wrap=True)
+        if found.left:
+            text = f"It lies after {found.good[:12]}, up to {found.bad[:12]}: {found.left} commits between are open."
+            console.print(Text(text), soft_wrap=True)
+        return
+    show_findings([one for one in found.culprit.findings if one.verdict == "FAIL"], console)
+    text = f"{found.culprit.commit[:12]} made it worse: {found.culprit.subject}"
+    console.print(Text(text, style=STYLES["FAIL"]), soft_wrap=True)
 
 
 def show_difference(findings: Sequence[CellVerdict], console: Console) -> bool:
