@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -141,3 +142,23 @@ def test_a_detector_begins_with_a_trained_backbone(model, tmp_path):
     train(detector, tmp_path / "detector")
     with pytest.raises(UserError, match=r"begins from the same model, here size xs"):
         begin_from(own, replace(detector, size="xs"), tmp_path / "classifier")
+
+
+@pytest.mark.process
+def test_every_arm_of_a_study_begins_from_its_own_training(tmp_path, workers_here):
+    shape = {"size": "xxs", "seeds": 1, "recipe": ["batch=512", "epochs=1"], "quiet": True, "metrics": "accuracy"}
+    xbench.compare(["mhsa", "identity"], 32, data="digits", out=tmp_path / "first", **shape)
+    with pytest.raises(UserError, match=r"no training of xfa, size xxs with seed 0 .* it has .*mhsa \(seed 0\)"):
+        xbench.compare(
+            ["mhsa", "xfa"], 32, data="digits", start=str(tmp_path / "first"), out=tmp_path / "none", **shape
+        )
+    with pytest.raises(UserError, match="start decide accuracy only"):
+        xbench.compare(["mhsa"], 32, start=str(tmp_path / "first"), size="xxs", metrics="macs", out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    found = xbench.compare(
+        ["mhsa", "identity"], 32, data="digits", start=str(tmp_path / "first"), out=tmp_path / "on", **shape
+    )
+    begun = {Path(record.detail["job"]["start"]).name for record in found.results.by_metric["top1"]}
+    assert begun == {path.name for path in (tmp_path / "first" / "training").iterdir()}
+    assert not [note for note in found.answers if "UNFAIR" in note]
+    assert "begins from the weights that its own training" in (tmp_path / "on" / "report.md").read_text()

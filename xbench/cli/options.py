@@ -189,6 +189,15 @@ Data = Annotated[
         takes="DATA",
     ),
 ]
+Start = Annotated[
+    str | None,
+    option(
+        ACCURACY,
+        "A run whose trainings left weights: each arm begins from those of its own model and seed, such as a "
+        "classifier's.",
+        takes="RUN",
+    ),
+]
 Epochs = Annotated[int | None, option(ACCURACY, "Epochs of training. Default: the recipe's.", takes="N")]
 Seeds = Annotated[int, option(ACCURACY, "Training runs per arm, each from a seed of its own.", takes="N")]
 Recipe = Annotated[
@@ -279,6 +288,7 @@ class StudyOptions:
     pairs: Pairs = None
     workers: Workers = 0
     unreadable: Unreadable = "stop"
+    start: Start = None
     name: RunName = None
 
     def request(self, verb: str) -> "StudyRequest":

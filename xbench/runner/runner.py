@@ -9,6 +9,7 @@ each case in a process of its own, and then launches. A launch is in the ledger 
 from collections.abc import Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -37,6 +38,7 @@ from xbench.statistics.estimates import Estimate
 from xbench.statistics.verdicts import EFFECT
 from xbench.study.case import Case
 from xbench.study.study import LOOK_LAUNCHES, Study
+from xbench.training.starts import digest_of
 
 MEMORY_SHARE = 0.9  # of the free memory, for one worker
 ROOM_SHARE = 0.8  # of the free memory, for all arms of a heat together: near the edge the kernel takes pages from them
@@ -71,12 +73,13 @@ class Runner:
         photos = photo_paths(study.images)[: max(study.batch)]
         exact: dict[str, Any] = {**EVERY_WORKER}
         pace = QUICK_PACE if study.quick else PACE
+        begun = {"start": digest_of(Path(study.start))} if study.start else {}
         policy = {
             "static": {},
             "exact": exact,
             "max_batch": {**exact, "memory_limit": limits.memory_bytes},
             "timed": {**exact, **pace, **surroundings()},
-            "trained": {"data": study.data, "recipe": study.recipe.as_dict(), "unreadable": study.unreadable},
+            "trained": {"data": study.data, "recipe": study.recipe.as_dict(), "unreadable": study.unreadable, **begun},
             **{name: {"pairs": list(study.pairs), "recipe": study.probe.as_dict()} for name in PROBES},
         }
         self.recorder = Recorder(study, ledger, self._observer, policy, photos)

@@ -90,6 +90,7 @@ class StudyRequest:
     pairs: Sequence[str | int] = ()
     workers: int = 0
     unreadable: str = STOP
+    start: str | None = None
     question: str = QUESTION
     name: str = "compare"
 
@@ -175,6 +176,7 @@ def make_study(request: StudyRequest) -> Study:
         seeds=whole("seeds", request.seeds, 1, MAX_SEEDS),
         workers=whole("workers", request.workers, 0, 256),
         unreadable=request.unreadable,
+        start=str(request.start or ""),
         name=request.name,
     )
     _check_trained(request, study)
@@ -241,11 +243,16 @@ def _check_trained(request: StudyRequest, study: Study) -> None:
         "epochs": request.epochs is not None,
         "unreadable": request.unreadable != STOP,
         "recipe": bool(request.recipe) and not probed,
+        "start": request.start is not None,
     }
     asked = [name for name, is_given in accuracy.items() if is_given]
     if asked and not set(TASK_SCORES) & set(study.metrics):
         others = " (recipe also recall and two_hop)" if "recipe" in asked else ""
         raise UserError(f"{' and '.join(asked)} decide accuracy only{others}; ask for it: --metrics accuracy …")
+    for case in study.cases() if study.start else ():
+        for metric in set(study.metrics_of(case)) & set(TASK_SCORES):
+            for seed in range(study.seeds):
+                study.job(case, metric, seed)  # which refuses what has nothing to begin from
     if request.pairs and not probed:
         raise UserError("a number of pairs is for recall and two_hop; ask for one: --level layer --metrics recall …")
     for case in study.cases() if probed else ():

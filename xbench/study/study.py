@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
+from pathlib import Path
 
 from xbench.data.names import STOP
 from xbench.metrics.definitions import METRICS, PROBES, PUBLISHED
@@ -14,6 +15,7 @@ from xbench.study.case import Arm, Case
 from xbench.study.conditions import Conditions
 from xbench.training.job import Job
 from xbench.training.recipe import Recipe
+from xbench.training.starts import start_of
 
 PLOTS = (
     "cost",
@@ -44,8 +46,9 @@ class Study:
 
     ``against`` is the label of the reference arm, ``task`` what the models are for. ``launches`` are the numbers of
     launches at which the run may stop: three make a look, six a claim. Accuracy is that of models trained on ``data``
-    by the ``recipe``, from so many ``seeds``; images that cannot be read end it or are left out, as ``unreadable``
-    says. What an attention can do is that of models trained by ``probe`` on grids with these numbers of ``pairs``.
+    by the ``recipe``, from so many ``seeds``, each from the weights that a run left in ``start``, where one is named;
+    images that cannot be read end it or are left out, as ``unreadable`` says. What an attention can do is that of
+    models trained by ``probe`` on grids with these numbers of ``pairs``.
     """
 
     question: str
@@ -73,6 +76,7 @@ class Study:
     seeds: int = 3
     workers: int = 0
     unreadable: str = STOP
+    start: str = ""
     name: str = "compare"
 
     @property
@@ -120,7 +124,11 @@ class Study:
             workers=self.workers,
             unreadable=self.unreadable,
             task=self.task,
+            start=self._start_of(case.arm, seed),
         )
+
+    def _start_of(self, arm: Arm, seed: int) -> str:
+        return str(start_of(Path(self.start), arm.attn, arm.baseline, self.size, seed)) if self.start else ""
 
     def cases(self) -> Iterator[Case]:
         """The product of the axes, arms innermost, the control last; without cases that have no figure to give."""

@@ -121,6 +121,7 @@ class Training:
                 f"{self._data.name} has {self._data.train_size} training images: no batch of {recipe.batch}."
             )
         self._model = job.build(self._data.num_classes)
+        shared = digest(outside_attention(self._model.state_dict())) if job.attn else ""
         if job.start and self._state is None and read_ended(folder) is None:
             begin_from(self._model, job, Path(job.start))
         self._model = self._model.to(fabric.device)
@@ -128,7 +129,7 @@ class Training:
         self._model = self._model.to(memory_format=self._layout)
         self._facts = {
             "parameters": sum(weight.numel() for weight in self._model.parameters()),
-            "shared_weights": digest(outside_attention(self._model.state_dict())) if job.attn else "",
+            "shared_weights": shared,
             "data": self._data.facts(),
         }
         # Averaged before the model is wrapped, so that its names are the model's own.

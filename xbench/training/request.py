@@ -1,6 +1,8 @@
 """What a user asks to train, checked and made a Job."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from xbench.attention.spec import parse_attention
 from xbench.data.names import DEFAULTS, STOP, UNREADABLE, check_task, parse_data
@@ -18,6 +20,7 @@ from xbench.parsing.axes import (
 )
 from xbench.training.job import Job
 from xbench.training.recipe import Recipe, recipe_for
+from xbench.training.starts import start_of
 
 
 def make_job(
@@ -67,8 +70,10 @@ def make_job(
         workers=whole("workers", workers, 0, 256),
         unreadable=unreadable,
         task=task,
-        start=start or "",
     )
+    if start:
+        begin = start_of(Path(start), job.attn, job.baseline, job.size, job.seed)
+        job = replace(job, start=str(begin))
     if attn:
         check_input(job.img_size, job.patch_size)
     return job

@@ -139,8 +139,9 @@ def unequal(
 
 
 def _alike(detail: dict[str, Any]) -> Any:
-    differing = ("attn", "baseline", "seed", "threads", "workers")
-    return {key: value for key, value in detail["job"].items() if key not in differing}, detail["data"]
+    differing = ("attn", "baseline", "seed", "start", "threads", "workers")
+    alike = {key: value for key, value in detail["job"].items() if key not in differing}
+    return {**alike, "start": bool(detail["job"].get("start"))}, detail["data"]
 
 
 def _details(results: Results, place: Conditions, look: Callable[[Record], Any]) -> list[tuple[str, int, Any]]:
@@ -165,4 +166,9 @@ def contract(results: Results) -> list[str]:
         f"are tested, none are chosen. Parameters and MACs in the tables are those of the model with "
         f"{CLASSES[places[0].task]:,} classes.",
     ]
+    if job.get("start"):
+        lines.append(
+            "Every model begins from the weights that its own training with the same seed left in an earlier run, but "
+            "for its head; what the attentions gained there is a part of what they reach here."
+        )
     return lines
