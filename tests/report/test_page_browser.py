@@ -161,6 +161,35 @@ def test_arms_are_filtered_everywhere(opened):
     assert "xfa" in opened.column("arm")
 
 
+def test_an_arm_can_be_singled_out_beside_the_reference(browser, tmp_path):
+    third = replace(LINEAR, label="separable", attn="separable", cost=2e-6)
+    records = [r for arm in (QUADRATIC, LINEAR, third) for r in timed(arm, place(1024)) + exact(arm, place(1024))]
+    opened = Opened(browser, tmp_path, [chapter(records)])
+    opened.tab.locator(".filter").get_by_role("button", name="xfa", exact=True).click(modifiers=["Shift"])
+    assert sorted(opened.column("arm")) == ["mhsa", "xfa"]
+    opened.tab.locator(".filter").get_by_role("button", name="all").click()
+    opened.tab.locator(".filter").get_by_role("button", name="separable", exact=True).dblclick()
+    assert sorted(opened.column("arm")) == ["mhsa", "separable"]
+    opened.tab.locator(".filter").get_by_role("button", name="all").click()
+
+    output = opened.tab.locator(".budget output")
+    assert output.inner_text().startswith("3 of 3 arms fit; the best of them in time is separable, ")
+    opened.tab.get_by_role("slider", name="peak memory").fill("0")
+    assert output.inner_text().startswith("2 of 3 arms fit")
+    assert sorted(opened.column("arm")) == ["separable", "xfa"]
+    opened.tab.get_by_role("slider", name="time").fill("0")
+    assert output.inner_text().startswith("1 of 3 arms fit")
+    assert opened.complaints == []
+
+
+def test_a_link_lands_below_the_bar_that_stays(opened):
+    opened.tab.get_by_role("link", name="Figures", exact=True).click()
+    opened.tab.wait_for_timeout(900)
+    head = opened.tab.locator("[id$=-figures] h2").first.bounding_box()
+    bar = opened.tab.locator(".filter").first.bounding_box()
+    assert head["y"] >= bar["y"] + bar["height"]
+
+
 def test_a_row_has_its_command(opened):
     opened.search("xfa 512")
     opened.tab.locator(".figures").get_by_role("button", name="command", exact=True).first.click()

@@ -12,7 +12,7 @@ from typing import Any
 from xbench.analysis.crossovers import crossovers
 from xbench.analysis.results import Cell, Results
 from xbench.analysis.roofline import ATTENTION, ceiling, shares
-from xbench.metrics.definitions import COMPONENTS, METRICS
+from xbench.metrics.definitions import COMPONENTS, METRICS, PROBES, PUBLISHED, TASK_SCORES
 from xbench.report.page.commands import command_of
 from xbench.report.page.dimensions import Dimension, dimensions_of
 from xbench.report.plots.metrics import unit_of
@@ -22,7 +22,7 @@ from xbench.report.tables.grids import COLUMNS, cell_text, column_head, figure_c
 from xbench.report.text.pairs import show_failure
 from xbench.statistics.estimates import Estimate
 from xbench.study.conditions import Conditions
-from xbench.wording.conditions import show_crossing
+from xbench.wording.conditions import in_words, show_crossing
 from xbench.wording.numbers import show_estimate, show_interval, show_number, show_share
 
 SHARE = "attention_share"
@@ -56,8 +56,43 @@ def page_data(results: Results) -> Data:
         "views": _views(results),
         "rows": rows,
         "crossings": _crossings(results, dimensions),
+        "budget": _budget(results, arms),
         "colours": COLOURS_OF_PARTS,
     }
+
+
+# What a budget may name, what is left of it is sorted by the first that is there: the worth, then the time.
+WORTHS = (*PROBES, *TASK_SCORES, PUBLISHED)
+
+
+def _budget(results: Results, arms: Sequence[str]) -> Data | None:
+    """By what arms can be left out: time, memory and what they reach, each at the largest place that has all of it;
+    None where nothing of it tells two arms apart.
+    """
+    place = next((one for one in reversed(results.conditions) if results.trusted(one)), None)
+    if place is None or len(results.arms) < 3:
+        return None
+    limits = []
+    trained = next(
+        ((name, at) for name in WORTHS if name in results.metrics for at in results.trained_places(name)), None
+    )
+    speed, memory = results.speed_metric_at(place), results.memory_metric_at(place)
+    for metric, at in ((trained or (None, place)), (speed, place), (memory, place)):
+        cells = {i: results.cell(at, arm, metric) for i, arm in enumerate(arms) if metric and arm in results.arms}
+        values = {i: _in_budget(metric or "", cell.figure) for i, cell in cells.items() if cell and cell.figure}
+        if len(set(values.values())) > 1:
+            name = METRICS[metric or ""].label if metric in WORTHS else "time" if metric == speed else "peak memory"
+            unit = "%" if metric in WORTHS else "ms" if metric == speed else "MiB"
+            limits.append({"name": name, "unit": unit, "more": metric in WORTHS, "values": values})
+    return {"where": in_words(place)["extent"], "limits": limits} if limits else None
+
+
+def _in_budget(metric: str, figure: Estimate) -> float:
+    """With three digits, as a slider can name it; of rates the milliseconds of one image."""
+    value = figure.value
+    if METRICS[metric].how == "timed" and METRICS[metric].better == "higher":
+        value = 1e3 / value
+    return float(f"{value:.3g}")
 
 
 def _arm(results: Results, slot: int, arm: str) -> Data:

@@ -191,12 +191,12 @@ def _sections(results: Results) -> list[Section]:
         Section("What that costs", [PARETO], [], pictures=_pictures(results, "pareto")),
         Section("How it was learnt", ability_contract(results), [], pictures=_pictures(results, "ability_learning")),
         Section("Where the time goes", [], share_grids(results), "breakdown" if "breakdown" in measured else ""),
-        Section("Before the first pass", [STARTING], start_grids(results)),
+        Section("Before the first pass", [STARTING], start_grids(results), folded=True),
         Section("What a training step is made of", [], [], "step" if "backward_time" in measured else ""),
-        Section("How near the machine's limits", machine_lines(results), limit_grids(results)),
-        Section("How it grows", [GROWTH], exponent_grids(results)),
+        Section("How near the machine's limits", machine_lines(results), limit_grids(results), folded=True),
+        Section("How it grows", [GROWTH], exponent_grids(results), folded=True),
         Section("What more threads bring", [THREADS], thread_grids(results), pictures=_pictures(results, "threads")),
-        Section("Who overtakes whom", [OVERTAKING], crossings),
+        Section("Who overtakes whom", [OVERTAKING], crossings, folded=True),
         Section("Do the counters agree", products_left_out(results), counted, folded=True),
     ]
     return [section for section in found if section.grids or section.bars or section.pictures]

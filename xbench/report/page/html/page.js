@@ -56,7 +56,14 @@ function swatch(arm) {
 /** Buttons that show and hide arms in everything of the run. */
 function armFilter(run, holder, shown, changed) {
   const arms = [...run.arms.entries()].filter(([, arm]) => !arm.control);
-  const buttons = arms.map(([i, arm]) => make("button", { type: "button", onclick: () => {
+  const alone = (i) => {
+    shown.clear();
+    shown.add(i).add(run.reference);
+    update();
+  };
+  const hint = "click: show or hide · double click, or with Shift: this arm beside the reference alone";
+  const buttons = arms.map(([i, arm]) => make("button", { type: "button", title: hint, ondblclick: () => alone(i), onclick: (e) => {
+    if (e.shiftKey) return alone(i);
     if (!shown.delete(i)) shown.add(i);
     update();
   } }, swatch(arm), arm.label));
@@ -74,6 +81,40 @@ function armFilter(run, holder, shown, changed) {
   holder.append(...buttons, all);
   arms.forEach(([i]) => shown.add(i));
   update();
+  return (fitting) => {
+    shown.clear();
+    fitting.forEach((i) => shown.add(i));
+    update();
+  };
+}
+
+/** Sliders for what an arm may take and has to reach: leaves those that fit, and names the best of them. */
+function budget(run, holder, show) {
+  const { where, limits } = run.budget;
+  const arms = [...run.arms.keys()].filter((i) => !run.arms[i].control);
+  const said = make("output", {});
+  const values = (limit) => unique(Object.values(limit.values));
+  const sliders = limits.map((limit) => {
+    const steps = values(limit), end = limit.more ? 0 : steps.length - 1;
+    const text = make("span", {});
+    const input = make("input", { type: "range", min: 0, max: steps.length - 1, value: end, "aria-label": limit.name, oninput: () => update(true) });
+    return { limit, steps, input, text, node: make("label", {}, limit.name, input, text) };
+  });
+  function update(touched) {
+    let fitting = arms;
+    for (const { limit, steps, input, text } of sliders) {
+      const bound = steps[input.value], own = (i) => limit.values[i];
+      text.textContent = `${limit.more ? "at least" : "at most"} ${bound.toLocaleString("en")} ${limit.unit}`;
+      fitting = fitting.filter((i) => own(i) === undefined ? Number(input.value) === (limit.more ? 0 : steps.length - 1) : limit.more ? own(i) >= bound : own(i) <= bound);
+    }
+    const first = limits[0], rank = (i) => first.values[i] === undefined ? -Infinity : first.more ? first.values[i] : -first.values[i];
+    const best = [...fitting].sort((a, b) => rank(b) - rank(a))[0];
+    const figure = best === undefined || first.values[best] === undefined ? "" : `, ${first.values[best].toLocaleString("en")} ${first.unit}`;
+    said.textContent = fitting.length ? `${fitting.length} of ${arms.length} arms fit; the best of them in ${first.name} is ${run.arms[best].label}${figure}.` : "No arm fits.";
+    if (touched) show(fitting);
+  }
+  holder.append(make("h2", {}, `What fits a budget, ${where}`), make("div", { class: "sliders" }, ...sliders.map((one) => one.node)), said);
+  update(false);
 }
 
 const charts = new Map(); // by node, what draws it; drawn once it comes near the screen
@@ -106,7 +147,7 @@ function openRun(article) {
   article.querySelectorAll("table.sortable").forEach(sortable);
   article.querySelectorAll(".copy").forEach((button) => button.addEventListener("click", copy));
   const labels = new Map(run.arms.map((arm, i) => [arm.label, arm.control ? run.reference : i]));
-  armFilter(run, article.querySelector(".filter"), shown, () => {
+  const show = armFilter(run, article.querySelector(".filter"), shown, () => {
     drawTable();
     own.filter((card) => drawn.has(card)).forEach(drawChart);
     for (const row of article.querySelectorAll("tr[data-arm]")) {
@@ -114,6 +155,7 @@ function openRun(article) {
       row.hidden = arm !== undefined && !shown.has(arm);
     }
   });
+  if (run.budget) budget(run, article.querySelector(".budget"), show);
   own.forEach((card) => near.observe(card));
 }
 
@@ -130,7 +172,7 @@ const PAPER = 660;
 let before;
 const resize = (size) => [...document.querySelectorAll(".js-plotly-plot")].filter((plot) => plot.layout).forEach((plot) => Plotly.relayout(plot, size));
 addEventListener("beforeprint", () => {
-  before = { theme: document.documentElement.dataset.theme, folded: [...document.querySelectorAll(".places details:not([open])")] };
+  before = { theme: document.documentElement.dataset.theme, folded: [...document.querySelectorAll("details:not([open])")] };
   document.documentElement.dataset.theme = "light";
   before.folded.forEach((one) => { one.open = true; });
   charts.forEach((_, card) => drawChart(card));
