@@ -1,4 +1,4 @@
-"""Verbs that speak with other tools: export, import, cite."""
+"""Verbs that speak with other tools: export, import, cite, log."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -132,3 +132,24 @@ def cite(
             entries |= dict.fromkeys(found)
     entries |= dict.fromkeys(attention_bibtex(specs) if specs else [])
     put("\n\n".join(entries))
+
+
+@app.command("log", cls=ManyValues, epilog="Exit code: 0 logged · 2 bad input, or the tracker did not take it.")
+def log_runs(
+    runs: Annotated[list[str], typer.Argument(help="Folders of runs, or their names in results/runs.")],
+    to: Annotated[str, typer.Option("--to", help="wandb, mlflow or trackio.", metavar="TRACKER")],
+    project: Annotated[str, typer.Option("--project", help="The project or experiment there.")] = "xbench",
+) -> None:
+    """Logs runs to Weights & Biases, MLflow or trackio, by the library of each, which has to be installed.
+
+    Where the tracker's server is, its own settings say: WANDB_MODE=offline, MLFLOW_TRACKING_URI=… For example:
+
+    xbench log last --to mlflow
+    """
+    from xbench.analysis.runs import read_run, run_folder
+    from xbench.exchange.trackers import log_run
+
+    for run in map(given_name, runs):
+        folder = run_folder(run)
+        count = log_run(to, read_run(run), folder, folder.resolve().name, project)
+        progress().print(f"{count} figures of {folder} in {to}, project {project}", soft_wrap=True, highlight=False)
