@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def test_no_text_of_a_stranger_reaches_a_shell_and_actions_are_pinned(path):
     for step in steps(path):
         assert "${{" not in step.get("run", ""), "expressions go through the environment, where they are data"
         if "actions/" in step.get("uses", "") and not step["uses"].startswith("./"):
-            assert step["uses"].partition("@")[2].startswith("v")
+            assert re.fullmatch(r"[0-9a-f]{40}", step["uses"].partition("@")[2]), "by hash: a tag can be moved"
+            assert re.search(rf"{re.escape(step['uses'])} # v\d+\.\d+\.\d+\n", path.read_text()), "and named"
 
 
 def test_the_workflow_that_may_write_runs_nothing_of_a_pull_request():
