@@ -7,6 +7,9 @@ import pytest
 from made_records import CONTROL, LINEAR, QUADRATIC, exact, failed, place, timed
 from test_page import EVIL, chapter, evil_records
 
+from xbench.errors import UserError
+from xbench.records.ledger import Ledger
+from xbench.report.page.index import write_index
 from xbench.report.page.page import page
 
 pytestmark = pytest.mark.process
@@ -242,3 +245,32 @@ def test_ten_thousand_records_draw_only_what_is_seen(browser, tmp_path):
     opened.tab.locator(".figures").get_by_label("patch").select_option(label="patch 2")
     assert opened.column("arm") == ["xfa:rank=12"]
     assert opened.complaints == []
+
+
+def test_all_runs_stand_on_one_page_with_what_each_found(browser, tmp_path):
+    for name, arms in (
+        ("first", (QUADRATIC, LINEAR)),
+        ("second", (LINEAR, QUADRATIC)),
+        (EVIL.replace("/", "_")[:60], (LINEAR,)),
+    ):
+        ledger = Ledger(tmp_path / "runs" / name / "records.jsonl")
+        records = [r for arm in arms for r in timed(arm, place(1024)) + exact(arm, place(1024))]
+        ledger.append([replace(record, run=name) for record in records])
+    assert write_index([tmp_path / "runs"], tmp_path / "index.html") == 3
+    tab = browser.new_page()
+    complaints, asked = [], []
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto((tmp_path / "index.html").as_uri())
+    rows = tab.locator("table.index tbody tr")
+    assert rows.count() == 3
+    assert "xfa is the fastest" in tab.locator("table.index").inner_text()
+    tab.get_by_placeholder("xfa, EPYC").fill("second")
+    assert [row.is_visible() for row in rows.all()].count(True) == 1
+    assert tab.locator("figure.picture img").count() > 0, "cases of several runs have a history"
+    tab.get_by_role("button", name="run", exact=True).click()
+    assert complaints == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    with pytest.raises(UserError, match="no folder"):
+        write_index([tmp_path / "none"], tmp_path / "index.html")

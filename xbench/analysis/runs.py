@@ -43,6 +43,7 @@ class RunInfo:
         launches: the most that any of its comparisons had.
         seconds: what its runs took; None where none of them came to its end.
         machine: processor and cores, or GPU.
+        commit: of the code that measured last, as far as it is known.
         problem: why nothing else is known; empty where it is.
     """
 
@@ -57,6 +58,7 @@ class RunInfo:
     launches: int = 0
     seconds: float | None = None
     machine: str = ""
+    commit: str = ""
     problem: str = ""
 
     def is_about(self, text: str) -> bool:
@@ -106,6 +108,7 @@ def _describe(ledger: Path) -> RunInfo:
         launches=max((len({(r.run, r.launch) for r in found if r.launch}) for found in figures.values()), default=0),
         seconds=sum(took.values()) if took else None,
         machine=machine_name(last.machine),
+        commit=last.commit,
     )
 
 

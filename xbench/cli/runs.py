@@ -1,4 +1,4 @@
-"""Verbs about runs that are done: show, delete, diff, remake, report."""
+"""Verbs about runs that are done: show, delete, diff, remake, report, index."""
 
 from pathlib import Path
 from typing import Annotated
@@ -165,3 +165,27 @@ def diff(
             where = dict.fromkeys(f"{place.arm}, {place.conditions.show_extent()}" for place in alone)
             named = "; ".join([*where][:NAMED]) + ("; …" if len(where) > NAMED else "")
             console.print(Text(f"In {run} alone: {len(alone)} figures ({named})."), soft_wrap=True, highlight=False)
+
+
+@app.command(epilog="Exit code: 0 written · 2 no such folder, no runs in it, or the page cannot be written.")
+def index(
+    folders: Annotated[Many, typer.Argument(help="Folders that hold runs. Default: results/runs.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("index.html"),
+    show_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    force: Force = False,
+) -> None:
+    """Writes a page of all runs: what each found, on which machine and commit, and what changed over commits.
+
+    Example:
+
+        xbench index results/runs results/reports
+    """
+    from xbench.files.run_folders import RUNS
+    from xbench.report.page.index import write_index
+
+    count = write_index([given_name(folder) for folder in folders or [str(RUNS)]], out, force=force)
+    output().print(f"{count} runs: {out}", soft_wrap=True, highlight=False)
+    if show_it:
+        import webbrowser
+
+        webbrowser.open(out.resolve().as_uri())

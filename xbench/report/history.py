@@ -56,7 +56,7 @@ def save_histories(series: Sequence[Series], changes: Sequence[Change], folder: 
     by_metric: dict[str, list[Change]] = {}
     for change in changes:
         by_metric.setdefault(change.series.metric, []).append(change)
-    for metric, own in _drawn(series).items():
+    for metric, own in drawn_series(series).items():
         figure = draw(own, by_metric.get(metric, []))
         saved.append(save_figure(figure, folder, _chart_name(metric)))
     return saved
@@ -64,10 +64,10 @@ def save_histories(series: Sequence[Series], changes: Sequence[Change], folder: 
 
 def chart_names(series: Sequence[Series]) -> list[str]:
     """The files that ``save_histories`` writes."""
-    return [f"{_chart_name(metric)}.{suffix}" for metric in _drawn(series) for suffix in ("png", "svg")]
+    return [f"{_chart_name(metric)}.{suffix}" for metric in drawn_series(series) for suffix in ("png", "svg")]
 
 
-def _drawn(series: Sequence[Series]) -> dict[str, list[Series]]:
+def drawn_series(series: Sequence[Series]) -> dict[str, list[Series]]:
     """By metric, those with two runs or more."""
     found: dict[str, list[Series]] = {}
     for each in series:

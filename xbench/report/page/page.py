@@ -116,23 +116,24 @@ def read_chapter(run: str | Path) -> Chapter:
 
 def page(chapters: Sequence[Chapter]) -> str:
     """The whole page as HTML."""
-    scripts = list(map(_source, SCRIPTS))
+    scripts = list(map(source, SCRIPTS))
     return TEMPLATES.get_template("page.html").render(
         chapters=[_content(chapter) for chapter in chapters],
         scripts=[Markup(script) for script in scripts],
-        style=Markup(_source("page.css")),
-        policy=_policy(scripts),
+        style=Markup(source("page.css")),
+        policy=policy_of(scripts),
         colours=COLOURS,
     )
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """A script or a style sheet that stands in a page."""
     loader = TEMPLATES.loader
     assert loader is not None
     return loader.get_source(TEMPLATES, name)[0]
 
 
-def _policy(scripts: Sequence[str]) -> str:
+def policy_of(scripts: Sequence[str]) -> str:
     """A content security policy: these scripts and no others, and nothing from anywhere else."""
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
