@@ -67,6 +67,14 @@ def show_mib(mib: float) -> str:
     return f"{mib:,.0f}" if mib >= 100 else show_number(mib, 3)
 
 
+def show_memory(mib: float) -> str:
+    """With the unit that fits: "42.7 MiB", "2,167 MiB", "20.5 GiB", "1.20 TiB"."""
+    for unit, size in (("TiB", 2**20), ("GiB", 2**10)):
+        if mib >= 10 * size or (unit == "TiB" and mib >= size):
+            return f"{show_number(mib / size, 3)} {unit}"
+    return f"{show_mib(mib)} MiB"
+
+
 def show_share(share: Estimate) -> str:
     """0.453 within 0.431 to 0.476 → "45% (43–48)"; "45.3%" where it repeats; "45% (?)" where no interval is known."""
     if _repeats(share):

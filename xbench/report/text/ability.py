@@ -12,7 +12,7 @@ from xbench.records.record import Record
 from xbench.report.text.accuracy import unequal
 from xbench.report.text.phrases import describe, some
 from xbench.study.conditions import Conditions
-from xbench.wording.numbers import show_count, show_mib, show_number
+from xbench.wording.numbers import show_count, show_memory, show_number
 
 WITHIN = 3.0  # points above naming the commonest value, within which nothing was recalled
 OF_TIME = ("latency", "throughput", "device_time")
@@ -94,7 +94,7 @@ def show_cost(metric: str, value: float) -> str:
         return f"{show_number(value, 3)} ms"
     if metric in ("macs", "params"):
         return f"{show_count(value)} {'MACs' if metric == 'macs' else 'parameters'}"
-    return f"{show_mib(value)} MiB"
+    return show_memory(value)
 
 
 def ability_fairness(results: Results) -> list[str]:

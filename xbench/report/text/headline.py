@@ -14,7 +14,7 @@ from xbench.statistics.estimates import CONFIDENCE
 from xbench.statistics.verdicts import verdict
 from xbench.study.conditions import Conditions
 from xbench.wording.conditions import name_extent, show_value
-from xbench.wording.numbers import show_count, show_mib, show_number
+from xbench.wording.numbers import show_count, show_memory, show_number
 from xbench.wording.scores import SHORT
 
 WITHOUT_MIXING = "identity"  # a control, which nobody can choose
@@ -146,7 +146,7 @@ def _least(results: Results, place: Conditions, metric: str) -> str:
 def _amount(metric: str, value: float) -> str:
     if metric in ("macs", "params"):
         return show_count(value)
-    return f"{show_mib(value)} MiB"
+    return show_memory(value)
 
 
 # Choice
