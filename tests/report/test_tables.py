@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from made_records import CONTROL, LINEAR, QUADRATIC, MadeArm, exact, failed, make, place, timed
+from made_records import CONTROL, DETAIL, LINEAR, QUADRATIC, WARM, MadeArm, exact, failed, make, place, timed
 from markdown_it import MarkdownIt
 from rich.console import Console
 
@@ -20,6 +20,7 @@ from xbench.report.tables.meanings import (
     limit_grids,
     machine_lines,
     share_grids,
+    spread_grids,
     start_grids,
 )
 from xbench.report.tables.modes import mode_grids
@@ -44,6 +45,25 @@ def test_names_are_whole_and_columns_give_way():
         assert long.label in text, width
         assert max(map(len, text.splitlines())) <= width
     assert "params" not in shown(grid, 60)
+
+
+def test_percentiles_are_of_single_calls_where_there_are_enough():
+    def grids(iterations, rounds):
+        warm = {**WARM, "block_iterations": iterations}
+        detail = {**DETAIL, "warm_up": warm}
+        records = [
+            make(LINEAR, place(), "latency", [float(x) for x in range(rounds)], n, detail=detail) for n in (1, 2)
+        ]
+        return spread_grids(Results(records))
+
+    assert grids(iterations=2, rounds=300) == []
+    assert grids(iterations=1, rounds=20) == []
+    (grid,) = grids(iterations=1, rounds=101)
+    assert dict(zip(grid.heads, grid.rows[0], strict=True)) == {
+        **{"arm": "xfa", "calls": "202", "p50 ms": "50.0", "p90 ms": "90.0", "p99 ms": "–", "longest ms": "100"}
+    }
+    (grid,) = grids(iterations=1, rounds=301)
+    assert grid.rows[0][grid.heads.index("p99 ms")] == "297"
 
 
 def test_a_reader_chooses_columns_order_and_rows():

@@ -15,6 +15,7 @@ from xbench.report.tables.meanings import (
     limit_grids,
     machine_lines,
     share_grids,
+    spread_grids,
     start_grids,
     thread_grids,
 )
@@ -31,6 +32,7 @@ from xbench.report.text.protocol import (
     OVERTAKING,
     PARETO,
     PROTOCOL,
+    SPREAD,
     STARTING,
     THREADS,
     circumstances,
@@ -68,6 +70,7 @@ def markdown_report(
     parts += ["\n## Figures", *_tables(result_grids(results))]
     parts += [link for name, link in links.items() if name not in BEHIND]
     parts += _section("Where the time goes", "", share_grids(results), links, ["breakdown"])
+    parts += _section("How latency is spread", SPREAD, spread_grids(results), links, [])
     parts += _section("Before the first pass", STARTING, start_grids(results), links, [])
     machine = "\n".join(f"- {markdown(line)}" for line in machine_lines(results))
     parts += _section("How near the machine's limits", machine, limit_grids(results), links, ["roofline"])

@@ -33,6 +33,7 @@ from xbench.report.tables.meanings import (
     limit_grids,
     machine_lines,
     share_grids,
+    spread_grids,
     start_grids,
     thread_grids,
 )
@@ -49,6 +50,7 @@ from xbench.report.text.protocol import (
     OVERTAKING,
     PARETO,
     PROTOCOL,
+    SPREAD,
     STARTING,
     THREADS,
     circumstances,
@@ -192,6 +194,7 @@ def _sections(results: Results) -> list[Section]:
         Section("What that costs", [PARETO], [], pictures=_pictures(results, "pareto")),
         Section("How it was learnt", ability_contract(results), [], pictures=_pictures(results, "ability_learning")),
         Section("Where the time goes", [], share_grids(results), "breakdown" if "breakdown" in measured else ""),
+        Section("How latency is spread", [SPREAD], spread_grids(results), folded=True),
         Section("Before the first pass", [STARTING], start_grids(results), folded=True),
         Section("What a training step is made of", [], [], "step" if "backward_time" in measured else ""),
         Section("How near the machine's limits", machine_lines(results), limit_grids(results), folded=True),

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from xbench.analysis.counted import left_out, unknown_operations
 from xbench.analysis.crossovers import Crossover, crossovers
 from xbench.analysis.results import Cell, Results
@@ -20,6 +22,7 @@ from xbench.wording.conditions import Conditions, conditions_line, in_words, nam
 from xbench.wording.numbers import show_count, show_counted, show_interval, show_mib, show_number, show_share
 
 COUNTERS = ("torch", "fvcore", "ptflops")
+CALLS = {50: 1, 90: 50, 99: 500}  # by percentile, calls from which on it is told
 
 
 def share_grids(results: Results) -> list[Grid]:
@@ -57,6 +60,27 @@ def start_grids(results: Results) -> list[Grid]:
 
     heads = ["export off by", "file MiB", "export s", "first pass ms", "process MiB"]
     return _by_setting(results, results.conditions, heads, row)
+
+
+def spread_grids(results: Results) -> list[Grid]:
+    """Percentiles of single calls, over all launches: of models so slow that a block is one call, as far as there are
+    calls enough. Nothing where no 90th percentile is known.
+    """
+
+    def row(place: Conditions, arm: str) -> list[str] | None:
+        records = results.measured(place, arm, "latency")
+        calls = [x for record in records if _is_a_call(record.detail) for x in record.samples]
+        if len(calls) < CALLS[90]:
+            return None
+        shown = [show_number(float(np.percentile(calls, p)), 3) if len(calls) >= CALLS[p] else "–" for p in CALLS]
+        return [f"{len(calls):,}", *shown, show_number(max(calls), 3)]
+
+    heads = ["calls", *(f"p{p} ms" for p in CALLS), "longest ms"]
+    return _by_setting(results, results.conditions, heads, row)
+
+
+def _is_a_call(detail: dict[str, Any]) -> bool:
+    return bool(detail.get("warm_up", {}).get("block_iterations") == 1)
 
 
 def limit_grids(results: Results) -> list[Grid]:

@@ -62,6 +62,9 @@ GROWTH = """\
 A figure grows as N to this power, 95 % interval in brackets: among the largest sizes where four or more are within a
 factor of 16 of N, else between the two largest; "by no single power" where none describes them. The stated power is
 that of the attention alone for large N; all else in a model is linear."""
+SPREAD = """\
+Percentiles of single calls over all launches, where a call takes longer than a block and there are calls enough: 50 for
+p90, 500 for p99. Turns lie between the calls, in which other processes ran."""
 PARETO = """\
 Named and joined: arms that no other is shown to beat, and that reach at least a point more than every cheaper one.
 White: left open by the intervals, or still rising. Grey: another arm is shown to be better on one side and not worse on
