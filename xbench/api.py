@@ -77,7 +77,8 @@ class Comparison:
         return answers(self.results) + caveats(self.results)
 
     def plot(self, name: str) -> "Figure | None":
-        """The matplotlib figure of one of ``study.study.PLOTS``; None where nothing of it was measured.
+        """The matplotlib figure of one of ``study.study.PLOTS``; None where nothing of it was measured or another
+        says the same.
 
         Raises:
             UserError: unknown name.

@@ -6,7 +6,7 @@ from here import run_here
 from xbench.cli.defaults import with_defaults
 from xbench.errors import UserError
 
-OPTIONS = {"compare": {"attn": True, "threads": True, "seeds": False, "quick": False}, "list": {}}
+OPTIONS = {"compare": {"attn": "many", "threads": "many", "seeds": "one", "quick": "nothing"}, "list": {}}
 
 
 def given(tmp_path, monkeypatch, text, *words):
@@ -20,11 +20,15 @@ def given(tmp_path, monkeypatch, text, *words):
 def test_what_is_typed_goes_before_the_verbs_own_and_that_before_the_projects(tmp_path, monkeypatch):
     text = "[tool.xbench]\nthreads = [1, 2]\nseeds = 5\n[tool.xbench.compare]\nseeds = 1\nquick = true\n"
     found = given(tmp_path, monkeypatch, text, "compare", "--attn", "xfa")
-    assert found == ["compare", "--attn", "xfa", "--threads", "1", "--threads", "2", "--seeds", "1", "--quick"]
+    assert found == ["compare", "--attn", "xfa", "--threads=1", "--threads=2", "--seeds=1", "--quick"]
     typed = given(tmp_path, monkeypatch, text, "compare", "--threads=4", "--quick", "--", "--seeds")
-    assert typed == ["compare", "--threads=4", "--quick", "--seeds", "1", "--", "--seeds"]
+    assert typed == ["compare", "--threads=4", "--quick", "--seeds=1", "--", "--seeds"]
     assert given(tmp_path, monkeypatch, text, "list") == ["list"]
-    assert given(tmp_path, monkeypatch, "[tool.other]\nthreads = 1\n", "compare") == ["compare"]
+    for other in ("[tool.other]\nthreads = 1\n", "# [tool.xbench]\n", "[tool.xbench-more]\nthreads = 1\n", "not toml"):
+        assert given(tmp_path, monkeypatch, other, "compare") == ["compare"]
+    assert given(tmp_path, monkeypatch, "[tool]\nxbench.seeds = 2\n", "compare") == ["compare", "--seeds=2"]
+    sly = given(tmp_path, monkeypatch, '[tool.xbench]\nthreads = ["--trust"]\n', "compare")
+    assert sly == ["compare", "--threads=--trust"], "a value stays one"
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,8 @@ def test_what_is_typed_goes_before_the_verbs_own_and_that_before_the_projects(tm
         ("[tool.xbench]\nseeds = [1, 2]\n", "seeds takes one value"),
         ("[tool.xbench]\nthreads = []\n", "threads is to be a number"),
         ("[tool.xbench]\nthreads = \n", "cannot be read"),
+        ('[tool.xbench]\nquick = "--attn=./evil.py:A"\n', "quick is true or false"),
+        ("[tool.xbench]\nseeds = true\n", "seeds is to be a number"),
     ],
 )
 def test_what_cannot_be_a_default_is_refused_by_name(tmp_path, monkeypatch, text, said):

@@ -20,7 +20,7 @@ RESULTS = Results(
 
 def test_every_figure_is_a_metric_named_by_what_who_and_where():
     figures = logged_figures(RESULTS)
-    assert figures["params/xfa/256 px patch 2 batch 1 fp32 2 threads"] == 5_475_688
+    assert figures["params/xfa/256 px XFormer-s patch 2 batch 1 fp32 cpu 2 threads"] == 5_475_688
     assert len([name for name in figures if name.startswith("throughput/")]) == 4
     assert not [name for name in figures if "1024 px" in name], "what failed has no figure"
 

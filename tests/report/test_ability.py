@@ -54,7 +54,7 @@ def test_published_accuracies_make_a_front_too():
     assert {point.arm: point.dominated_by for point in front.points}["mhsa"] == "xfa"
     (choice,) = [said for said in headline(results(*records, worth)) if "choose" in said]
     assert choice.startswith(
-        "At 1024 px, choose by what published top-1 accuracy is worth to you: xfa reaches 75.0 % at "
+        "At 1024 px, of the models with a published accuracy, choose by what published top-1 accuracy is worth to you: xfa reaches 75.0 % at "
     )
 
 

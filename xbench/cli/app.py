@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xbench.cli.defaults import with_defaults
+from xbench.cli.defaults import Takes, with_defaults
 from xbench.cli.streams import progress
 from xbench.errors import UserError
 from xbench.records.ledger import SkippedWarning
@@ -79,12 +79,12 @@ def run() -> int:
 
 def _add_defaults() -> None:
     """Puts the project's defaults into the command line, where a report finds them too; and says what they are."""
-    if any(name.endswith("_COMPLETE") for name in os.environ):
+    if "_XBENCH_COMPLETE" in os.environ:
         return
     commands = getattr(typer.main.get_command(app), "commands", {})
     options = {
         verb: {
-            name.removeprefix("--"): bool(getattr(option, "multiple", False))
+            name.removeprefix("--"): _takes(option)
             for option in command.params
             for name in option.opts
             if name.startswith("--")
@@ -95,6 +95,12 @@ def _add_defaults() -> None:
     sys.argv[1:] = words
     if said:
         progress().print(f"Defaults of {said}", style="dim", soft_wrap=True, highlight=False)
+
+
+def _takes(option: Any) -> Takes:
+    if getattr(option, "is_flag", False):
+        return "nothing"
+    return "many" if getattr(option, "multiple", False) else "one"
 
 
 def _warn(message: Any) -> None:

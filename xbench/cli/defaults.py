@@ -1,9 +1,9 @@
 """Defaults of a project: [tool.xbench] in the nearest pyproject.toml, and [tool.xbench.VERB] for one verb alone."""
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from xbench.errors import UserError, unknown_name
 
@@ -14,55 +14,65 @@ ALLOWED = (
 )
 
 
-def with_defaults(words: Sequence[str], options: Mapping[str, Mapping[str, bool]]) -> tuple[list[str], str]:
+Takes = Literal["nothing", "one", "many"]  # of values, after an option
+
+
+def with_defaults(words: Sequence[str], options: Mapping[str, Mapping[str, Takes]]) -> tuple[list[str], str]:
     """The words of a command line with what the project sets and they do not; and what was added, in words.
 
     Args:
-        options: by verb the names of its options, and whether each may be repeated.
+        options: by verb the names of its options, and how many values each takes.
 
     Raises:
         UserError: the file cannot be read, or sets what no verb has or may be set so.
     """
-    file = _file(Path.cwd())
     verb = words[0] if words else ""
-    if file is None or verb not in options or "--help" in words:
+    file, table = _table(Path.cwd()) if verb in options and "--help" not in words else (None, {})
+    if file is None:
         return list(words), ""
     before, end, after = _apart(words)
     named = {word.partition("=")[0].removeprefix("--") for word in before if word.startswith("--")}
     added: list[str] = []
-    for key, value in _settings(file, verb, options):
+    for key, value in _settings(file, table, verb, options).items():
         if key not in named and key in options[verb]:
             added += _words(file, key, value, options[verb][key])
     return [*before, *added, *end, *after], f"{file}: {' '.join(added)}" if added else ""
 
 
-def _file(folder: Path) -> Path | None:
-    """The nearest pyproject.toml that has a table of ours."""
+def _table(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+    """That of the nearest pyproject.toml which has one of ours, and the file."""
     for place in (folder, *folder.parents):
         file = place / "pyproject.toml"
-        if file.is_file():
-            try:
-                return file if "[tool.xbench" in file.read_text(encoding="utf-8") else None
-            except (OSError, UnicodeDecodeError):
-                return None
-    return None
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        try:
+            tool = tomllib.loads(text).get("tool")
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            if "xbench" not in text:
+                continue
+            raise UserError(f"{file} cannot be read: {error}.") from error
+        table = tool.get("xbench") if isinstance(tool, dict) else None
+        if isinstance(table, dict):
+            return file, table
+    return None, {}
 
 
-def _settings(file: Path, verb: str, options: Mapping[str, Mapping[str, bool]]) -> Iterator[tuple[str, Any]]:
-    """Those of the verb, then those of all verbs that it does not set itself."""
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))["tool"]["xbench"]
-    except (tomllib.TOMLDecodeError, KeyError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read: {error}.") from error
-    own: dict[str, Any] = {}
+def _settings(
+    file: Path, table: dict[str, Any], verb: str, options: Mapping[str, Mapping[str, Takes]]
+) -> dict[str, Any]:
+    """Those of the verb, and those of all verbs that it does not set itself."""
+    found: dict[str, Any] = {}
     for key, value in table.items():
         if not isinstance(value, dict):
-            own.setdefault(_allowed(file, key, ALLOWED), value)
+            found.setdefault(_allowed(file, key, ALLOWED), value)
         elif key not in options:
             raise unknown_name(f"verb in {file}:", key, options)
         elif key == verb:
-            own |= {_allowed(file, name, [o for o in ALLOWED if o in options[verb]]): v for name, v in value.items()}
-    yield from own.items()
+            own = [name for name in ALLOWED if name in options[verb]]
+            found |= {_allowed(file, name, own): given for name, given in value.items()}
+    return found
 
 
 def _allowed(file: Path, key: str, allowed: Sequence[str]) -> str:
@@ -72,15 +82,18 @@ def _allowed(file: Path, key: str, allowed: Sequence[str]) -> str:
     return name
 
 
-def _words(file: Path, key: str, value: Any, repeatable: bool) -> list[str]:
-    if isinstance(value, bool):
-        return [f"--{key}"] if value else []
+def _words(file: Path, key: str, value: Any, takes: Takes) -> list[str]:
+    """Each value is one word with its option, so that none of them can be another option."""
     values = value if isinstance(value, list) else [value]
-    if not values or any(not isinstance(one, str | int | float) for one in values):
+    if takes == "nothing":
+        if not isinstance(value, bool):
+            raise UserError(f"{file}: {key} is true or false, not {value!r}.")
+        return [f"--{key}"] if value else []
+    if not values or any(isinstance(one, bool) or not isinstance(one, str | int | float) for one in values):
         raise UserError(f"{file}: {key} is to be a number, a text or a list of them, not {value!r}.")
-    if len(values) > 1 and not repeatable:
+    if len(values) > 1 and takes == "one":
         raise UserError(f"{file}: {key} takes one value.")
-    return [word for one in values for word in (f"--{key}", str(one))]
+    return [f"--{key}={one}" for one in values]
 
 
 def _apart(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:

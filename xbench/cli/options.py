@@ -193,9 +193,9 @@ Start = Annotated[
     str | None,
     option(
         ACCURACY,
-        "A run whose trainings left weights: each arm begins from those of its own model and seed, such as a "
-        "classifier's.",
-        takes="RUN",
+        "Folder of a run whose trainings left weights: each arm begins from those of its own model and seed, such as a "
+        "classifier's; or of one training.",
+        takes="FOLDER",
     ),
 ]
 Epochs = Annotated[int | None, option(ACCURACY, "Epochs of training. Default: the recipe's.", takes="N")]

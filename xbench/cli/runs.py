@@ -11,6 +11,8 @@ from xbench.cli.given import given_name
 from xbench.cli.options import Force, Many
 from xbench.cli.streams import agree, output
 from xbench.errors import UserError
+from xbench.files.run_folders import LEDGER
+from xbench.files.writing import is_ledger
 
 NAMED = 6  # places that one run alone has
 CONTROL_EFFECT = 0.05  # of a control, from which its run's times are void
@@ -50,6 +52,10 @@ def show(
     from xbench.report.terminal import show_part
 
     console = output()
+    if bool(runs) == bool(about) and about is not None:
+        raise UserError("--about is of the list of all runs; name either runs or what they are about.")
+    if not runs and (columns or sort or top is not None):
+        raise UserError("--columns, --sort and --top are of the tables of a run; name it.")
     if not runs:
         console.print(runs_table([run for run in find_runs() if about is None or run.is_about(about)]))
     for name in map(given_name, runs or []):
@@ -73,10 +79,7 @@ def delete(
     from xbench.analysis.runs import find_runs, run_folder
     from xbench.report.tables.runs import runs_table
 
-    folders = list(dict.fromkeys(run_folder(given_name(run)) for run in runs))
-    for folder in folders:
-        if (folder / ".git").exists() or folder.resolve() in (Path.cwd(), *Path.cwd().parents, Path.home()):
-            raise UserError(f"{folder} holds more than a run; delete what you mean yourself.")
+    folders = [_deletable(Path(run), run_folder(given_name(run))) for run in dict.fromkeys(runs)]
     console = output()
     console.print(runs_table([run for folder in folders for run in find_runs(folder)]))
     agree(yes, f"Delete {'this run' if len(folders) == 1 else f'these {len(folders)} runs'}?", "not deleted")
@@ -84,8 +87,23 @@ def delete(
         try:
             shutil.rmtree(folder)
         except OSError as error:
-            raise UserError(f"cannot delete {folder}: {error.strerror}.") from error
+            raise UserError(f"cannot delete {folder}: {error.strerror or error}.") from error
         console.print(f"Deleted: {folder}", soft_wrap=True, highlight=False)
+
+
+def _deletable(given: Path, folder: Path) -> Path:
+    """The folder of a run that holds nothing else which matters.
+
+    Raises:
+        UserError: a file was named that holds no records; or the folder is a link, no run's, or holds others' work.
+    """
+    named_otherwise = given.is_file() and not is_ledger(given)
+    if named_otherwise or folder.is_symlink() or not (folder / LEDGER).is_file():
+        raise UserError(f"{given} is not the folder of a run; name the one that holds {LEDGER}.")
+    holds_us = folder.resolve() in (Path.cwd(), *Path.cwd().parents, Path.home())
+    if holds_us or (folder / ".git").exists() or len(list(folder.rglob(LEDGER))) > 1:
+        raise UserError(f"{folder} holds more than a run; delete what you mean yourself.")
+    return folder
 
 
 @app.command(epilog="Exit code: 0 written · 2 no such run, or its folder cannot be written.")
@@ -184,7 +202,7 @@ def index(
     from xbench.report.page.index import write_index
 
     count = write_index([given_name(folder) for folder in folders or [str(RUNS)]], out, force=force)
-    output().print(f"{count} runs: {out}", soft_wrap=True, highlight=False)
+    output().print(f"{count} run{'' if count == 1 else 's'}: {out}", soft_wrap=True, highlight=False)
     if show_it:
         import webbrowser
 

@@ -30,7 +30,7 @@ from xbench.cli.options import (
 from xbench.cli.streams import output, progress, put
 from xbench.cli.trust import Trust, allow
 from xbench.errors import UserError
-from xbench.files.writing import write_file
+from xbench.files.writing import check_target, write_file
 from xbench.parsing.axes import ENGINES
 from xbench.signals import InterruptedRunError
 from xbench.tasks import SCORES
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from xbench.training.loop import Step
 
+CARD = "README.md"  # where the hub looks for it
 TRAINED, EVALUATED = "What is trained", "What is evaluated"
 
 
@@ -121,6 +122,8 @@ def train(
     keep_heap()
     folder = out or Path("results", "runs", f"{time.strftime('%Y%m%d-%H%M%S')}-train")
     first = os.environ.get("RANK", "0") == "0"
+    if first:
+        check_target(folder / CARD)
     with _Bar() if first else nullcontext() as bar:
         try:
             found = train_job(job, folder, bar)
@@ -135,7 +138,7 @@ def train(
     from xbench.exchange.model_card import model_card
     from xbench.training.checkpoint import read_config
 
-    write_file(folder / "README.md", model_card(read_config(folder), folder))
+    write_file(folder / CARD, model_card(read_config(folder), folder))
     left_out = _left_out(found["data"]["splits"]["test"])
     output().print(
         f"{job.name}: {_scores(job.task, found)} of {found['images']:,} test images of {job.data}{left_out}, "

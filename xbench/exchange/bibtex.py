@@ -57,7 +57,8 @@ TIMM = """\
 
 def attention_bibtex(specs: Iterable[str]) -> list[str]:
     """An entry for the paper of each attention that names one, each paper once; the skeleton's first."""
-    ids = dict.fromkeys([SKELETON])
+    specs = list(specs)
+    ids = dict.fromkeys([SKELETON] if specs else [])
     for spec in specs:
         info = facts_of(split_spec(spec)[0])
         found = re.search(r"\d{4}\.\d{4,5}", info.paper if info else "")
@@ -104,4 +105,4 @@ def _entry(key: str, fields: dict[str, str]) -> str:
 
 def _escaped(text: str) -> str:
     """Text without what BibTeX and LaTeX would read as markup."""
-    return re.sub(r"[\\{}]", "", text).replace("&", r"\&").replace("%", r"\%").replace("_", r"\_").replace("#", r"\#")
+    return re.sub(r"([&%_#$])", r"\\\1", re.sub(r"[\\{}^~]", "", text))

@@ -1,5 +1,6 @@
 """A model card for weights that were trained here, in the form that the Hugging Face hub reads (arXiv 1810.03993)."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,11 @@ def model_card(config: dict[str, Any], folder: Path) -> str:
         f"One training, seed {job['seed']}: of other seeds this says nothing.",
         "## What it was trained on",
         f"{data['name']}: {images} images. The weights of the last epoch are tested, none are chosen.",
+        *([f"It began from the weights of another training: {job['start']}."] if job.get("start") else []),
         "## How",
         "\n".join(["| setting | value |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in recipe.items())]),
         "## How to run it",
-        f"```bash\nxbench evaluate {folder}\n```",
+        f"```bash\nxbench evaluate {shlex.quote(str(folder))}\n```",
         "## What to cite",
         "```bibtex\n" + "\n\n".join(citations) + "\n```",
     ]

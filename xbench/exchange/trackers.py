@@ -15,7 +15,16 @@ from xbench.errors import UserError, unknown_name
 from xbench.wording.conditions import in_words
 
 PACKAGES = {"wandb": "wandb", "mlflow": "mlflow-skinny", "trackio": "trackio"}
-WHERE = ("extent", "patch_size", "batch", "direction", "dtype", "threads")  # of the conditions, in a metric's name
+WHERE = (
+    "extent",
+    "size",
+    "patch_size",
+    "batch",
+    "direction",
+    "dtype",
+    "device",
+    "threads",
+)  # of the conditions, in a metric's name
 FILES = ("report.md", "records.jsonl")
 
 

@@ -16,12 +16,14 @@ def names(kind: Path) -> list[str]:
 
 
 def find(kind: Path, given: Path) -> Path:
-    """What lies at the path; where nothing does and it is a bare name, what comes with xbench under it.
+    """The file, or of baselines the folder, at the path; where there is none and it is a bare name, what comes with
+    xbench under it.
 
     Raises:
         UserError: it is a bare name, and neither here nor with xbench is there anything of that name.
     """
-    if given.exists() or len(given.parts) != 1 or given.suffix:
+    is_here = given.is_dir() if kind == BASELINES else given.is_file()
+    if is_here or len(given.parts) != 1 or given.suffix:
         return given
     known = names(kind)
     if str(given) in known:

@@ -99,7 +99,10 @@ def own_size(name: str) -> tuple[int, int] | None:
     """(height, width) that the model is made for, as timm says; None where it does not."""
     from timm.models import get_pretrained_cfg
 
-    config = get_pretrained_cfg(name)
+    try:
+        config = get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise UserError(f"timm has no weights called '{name}'.") from error
     if config is None:
         return None
     _, height, width = config.input_size

@@ -17,8 +17,12 @@ def published_top1(name: str, img_size: tuple[int, int]) -> tuple[float, str]:
     """
     from timm.models import get_pretrained_cfg
 
-    config = get_pretrained_cfg(name)
-    weights = f"{name}.{config.tag}" if config is not None and config.tag else name
+    try:
+        config = get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise UserError(f"timm has no weights called '{name}'.") from error
+    bare = name.partition(".")[0]
+    weights = f"{bare}.{config.tag}" if config is not None and config.tag else bare
     height, width = img_size
     found = _table().get((weights, height)) if height == width else None
     if found is None:

@@ -5,7 +5,7 @@ which commits the culprit lies: a guess would send somebody to read the wrong ch
 """
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from xbench.errors import UserError
 from xbench.regression.against import code_of, compare_sides
 from xbench.regression.session import Session, gated
 from xbench.regression.slowdown import Verdict
-from xbench.regression.verdicts import SEVEREST, CellVerdict, accept
+from xbench.regression.verdicts import SEVEREST, CellKey, CellVerdict, accept
 from xbench.regression.worktree import checked_out
 from xbench.study.files import load_study
 from xbench.study.study import Study
@@ -72,11 +72,14 @@ def bisect(
     commits = _between(good, bad)
     case = next(study.cases()).request()
     code = code_of(study)
+    lost: set[CellKey] = set()  # places that have no figure at the end
     with checked_out(good, code, case) as before:
 
-        def attempt(commit: str, asked: Study) -> Step:
+        def attempt(commit: str, asked: Study, places: Collection[CellKey] | None = None) -> Step:
             with checked_out(commit, code, case) as now:
                 found = accept(compare_sides(asked, before, now, session, commit[:12]), intended)
+            if places is not None:
+                found = [_undecided_if_lost(one, lost) for one in found if one.place in places]
             verdicts = {finding.verdict for finding in found}
             severest: Verdict = next((verdict for verdict in SEVEREST if verdict in verdicts), "INCONCLUSIVE")
             return Step(commit, _subject(commit), severest, tuple(found))
@@ -85,15 +88,17 @@ def bisect(
         last = attempt(commits[-1], study)
         steps = [last]
         if last.verdict != "FAIL":
-            why = "is not shown to be worse" if last.verdict == "PASS" else "cannot be told from it"
-            reason = f"{bad} {why} than {good}: there is nothing to find."
-            return Bisection((last,), None, good, bad, len(commits), reason.replace("from it than", "from"))
-        narrow = _narrowed(study, last.findings)
+            why = "not shown to be worse than" if last.verdict == "PASS" else "not decided against"
+            reason = f"{bad} is {why} {good}: there is nothing to find."
+            return Bisection((last,), None, good, bad, 0, reason)
+        failed = [one for one in last.findings if one.verdict == "FAIL"]
+        places, lost = {one.place for one in failed}, {one.place for one in failed if one.now is None}
+        narrow = _narrowed(study, places)
         low, high, worst = -1, len(commits) - 1, last
         while high - low > 1:
             middle = (low + high) // 2
             trying(commits[middle], high - low - 1)
-            step = attempt(commits[middle], narrow)
+            step = attempt(commits[middle], narrow, places)
             steps.append(step)
             if step.verdict == "INCONCLUSIVE":
                 ends = commits[low] if low >= 0 else good, commits[high]
@@ -109,11 +114,16 @@ def bisect(
     return Bisection(tuple(steps), worst, commits[low] if low >= 0 else good, commits[high], 0)
 
 
-def _narrowed(study: Study, findings: Sequence[CellVerdict]) -> Study:
-    """What fails at the end is all that the search is about."""
-    failed = [finding.place for finding in findings if finding.verdict == "FAIL"]
-    arms = {place.arm for place in failed}
-    metrics = {place.metric for place in failed}
+def _undecided_if_lost(finding: CellVerdict, lost: Collection[CellKey]) -> CellVerdict:
+    """What does not run at a commit in between says nothing of a change that does."""
+    if finding.verdict == "FAIL" and finding.now is None and finding.place not in lost:
+        return replace(finding, verdict="INCONCLUSIVE")
+    return finding
+
+
+def _narrowed(study: Study, places: Collection[CellKey]) -> Study:
+    """The arms and metrics that fail at the end: no others are measured on the way."""
+    arms, metrics = ({getattr(place, name) for place in places} for name in ("arm", "metric"))
     kept = tuple(arm for arm in study.arms if arm.label in arms)
     return replace(
         study,

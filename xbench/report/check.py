@@ -56,7 +56,8 @@ def show_bisection(found: Bisection, console: Console) -> None:
     if found.culprit is None:
         console.print(Text(found.reason, style=STYLES["INCONCLUSIVE"]), soft_wrap=True)
         if found.left:
-            text = f"It lies after {found.good[:12]}, up to {found.bad[:12]}: {found.left} commits between are open."
+            are = "commit between is" if found.left == 1 else "commits between are"
+            text = f"It lies after {found.good}, up to {found.bad}: {found.left} {are} open."
             console.print(Text(text), soft_wrap=True)
         return
     show_findings([one for one in found.culprit.findings if one.verdict == "FAIL"], console)

@@ -68,7 +68,12 @@ def show_grid(grid: Grid, console: Console) -> None:
     """Prints a table with its title, and below it what stands in place of whole rows."""
     console.print(Text(grid.title, style="bold"))
     if len(grid.spans) < len(grid.rows):
-        console.print(rich_table(grid, console.width))
+        table = rich_table(grid, console.width)
+        console.print(table)
+        if left := len(grid.heads) - len(table.columns):
+            console.print(
+                Text(f"{left} column{'' if left == 1 else 's'} left out for want of room: report.md has all.")
+            )
     for row, text in grid.spans.items():
         console.print(Text(f"  {grid.name(row)}: {text}", style="red"))
     for note in grid.notes:

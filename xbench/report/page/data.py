@@ -66,24 +66,29 @@ WORTHS = (*PROBES, *TASK_SCORES, PUBLISHED)
 
 
 def _budget(results: Results, arms: Sequence[str]) -> Data | None:
-    """By what arms can be left out: time, memory and what they reach, each at the largest place that has all of it;
-    None where nothing of it tells two arms apart.
+    """By what arms can be left out: what they reach, time and memory, at the last place whose times hold. What they
+    reach may have been found at another place alone, which is then named. None where nothing tells two arms apart.
     """
     place = next((one for one in reversed(results.conditions) if results.trusted(one)), None)
     if place is None or len(results.arms) < 3:
         return None
     limits = []
-    trained = next(
-        ((name, at) for name in WORTHS if name in results.metrics for at in results.trained_places(name)), None
-    )
     speed, memory = results.speed_metric_at(place), results.memory_metric_at(place)
-    for metric, at in ((trained or (None, place)), (speed, place), (memory, place)):
+    wanted: list[tuple[str | None, Conditions, str, str]] = [
+        (speed, place, "time", "ms"),
+        (memory, place, "peak memory", "MiB"),
+    ]
+    worth = next((name for name in WORTHS if name in results.metrics and results.trained_places(name)), None)
+    if worth is not None:
+        trained = results.trained_places(worth)
+        at = place if place in trained else trained[-1]
+        where = "" if at == place else f", {in_words(at)['extent']}"
+        wanted.insert(0, (worth, at, f"{METRICS[worth].label}{where}", "%"))
+    for metric, at, name, unit in wanted:
         cells = {i: results.cell(at, arm, metric) for i, arm in enumerate(arms) if metric and arm in results.arms}
         values = {i: _in_budget(metric or "", cell.figure) for i, cell in cells.items() if cell and cell.figure}
         if len(set(values.values())) > 1:
-            name = METRICS[metric or ""].label if metric in WORTHS else "time" if metric == speed else "peak memory"
-            unit = "%" if metric in WORTHS else "ms" if metric == speed else "MiB"
-            limits.append({"name": name, "unit": unit, "more": metric in WORTHS, "values": values})
+            limits.append({"name": name, "unit": unit, "more": unit == "%", "values": values})
     return {"where": in_words(place)["extent"], "limits": limits} if limits else None
 
 

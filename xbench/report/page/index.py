@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from xbench.analysis.history import changes, histories
 from xbench.analysis.results import Results
-from xbench.analysis.runs import RunInfo, find_runs
+from xbench.analysis.runs import RunInfo, find_runs, newest
 from xbench.errors import UserError
 from xbench.files.run_folders import LEDGER, REPORT
 from xbench.files.writing import check_target, write_file
@@ -82,8 +82,7 @@ def _said(run: RunInfo) -> str:
     """Its answer, in brief."""
     if run.problem:
         return ""
-    records = [record for record in read_records([run.path / LEDGER]) if record.case]
-    results = Results(records)
+    results = Results(newest(read_records([run.path / LEDGER])))
     return fastest(results, brief=True) or next(iter(headline(results)), "")
 
 

@@ -226,7 +226,7 @@ def swatches(results: Results, names: Mapping[str, str] = MappingProxyType({})) 
     said = [names.get(arm, arm) for arm in colourful]
     if others := len(results.arms) - len(colourful):
         lines.append(Line2D([], [], color=FAINT, linewidth=1.2))
-        said.append(f"{others} others")
+        said.append("1 other" if others == 1 else f"{others} others")
     return lines, said
 
 

@@ -24,16 +24,12 @@ def _grid(results: Results, place: Conditions, modes: list[str]) -> Grid:
     unit = METRICS[metric].unit
     by_model: dict[str, dict[str, str]] = {}
     for arm in results.arms:
-        mode = results.cases[arm]["mode"]
-        suffix = {"eager": "", "compile": " compiled"}.get(mode, f" {mode}")
-        by_model.setdefault(arm.removesuffix(suffix), {})[mode] = arm
+        by_model.setdefault(_model(results, arm), {})[results.cases[arm]["mode"]] = arm
     facts = [name for name in FACTS if any(_figure(results, place, arm, name) for arm in results.arms)]
 
     def row(model: str) -> list[str]:
         arms = by_model[model]
-        known = (
-            next((f for arm in arms.values() if (f := _figure(results, place, arm, name))), None) for name in facts
-        )
+        known = [_known(results, place, arms, name) for name in facts]
         cells = [_fact(name, figure) for name, figure in zip(facts, known, strict=True)]
         times = [_time(results, place, arms.get(mode), metric) for mode in modes]
         return [model, *cells, *times, _quickest(results, place, arms)]
@@ -44,12 +40,29 @@ def _grid(results: Results, place: Conditions, modes: list[str]) -> Grid:
         return min((value if better == "lower" else -value for value in found), default=float("inf"))
 
     heads = ["model", *(FACTS[name] for name in facts), *(f"{mode} {unit}" for mode in modes), "quickest"]
-    title = f"Every model in every mode · {conditions_line(place, but=['size', 'patch_size'])}"
+    title = f"Every model in every mode · {conditions_line(place, but=['size'])}"
     note = (
         "Sorted by the quickest mode; ± is half of a 95 % interval over launches. A mode is named quickest where it is "
         "shown to be faster than every other."
     )
     return Grid(title, heads, [row(model) for model in sorted(by_model, key=rank)], {}, (note,))
+
+
+def _model(results: Results, arm: str) -> str:
+    """Its name without the mode, but with the policy where it is not the usual one."""
+    mode = results.cases[arm]["mode"]
+    suffix = {"eager": "", "compile": " compiled"}.get(mode, f" {mode}")
+    policy = results.cases[arm]["policy"]
+    behind = f" {policy}" if arm.endswith(f" {policy}") else ""
+    return arm.removesuffix(behind).removesuffix(suffix) + behind
+
+
+def _known(results: Results, place: Conditions, arms: dict[str, str], name: str) -> Estimate | None:
+    """What is known of the model in any mode; its memory in eager mode alone, in which torch sees all of it."""
+    own = (
+        [arms["eager"]] if name == "peak_memory" and "eager" in arms else [] if name == "peak_memory" else arms.values()
+    )
+    return next((figure for arm in own if (figure := _figure(results, place, arm, name))), None)
 
 
 def _figure(results: Results, place: Conditions, arm: str, metric: str) -> Estimate | None:

@@ -168,7 +168,7 @@ def contract(results: Results) -> list[str]:
     ]
     if job.get("start"):
         lines.append(
-            "Every model begins from the weights that its own training with the same seed left in an earlier run, but "
-            "for its head; what the attentions gained there is a part of what they reach here."
+            "Every model begins from the weights that an earlier training of its own left, but for its head; what the "
+            "attentions gained there is a part of what they reach here."
         )
     return lines

@@ -6,11 +6,11 @@ from xbench.analysis.equivalents import function_of
 from xbench.analysis.pareto import Front, fronts
 from xbench.analysis.results import Results
 from xbench.analysis.sweeps import Sweep
-from xbench.metrics.definitions import METRICS
+from xbench.metrics.definitions import METRICS, PUBLISHED
 from xbench.report.text.ability import show_cost
 from xbench.report.text.pairs import why_a_look
 from xbench.report.text.phrases import NAMED, bare, describe, describe_beside, multiple, sizes, some, span
-from xbench.statistics.estimates import CONFIDENCE
+from xbench.statistics.estimates import CONFIDENCE, Estimate
 from xbench.statistics.verdicts import verdict
 from xbench.study.conditions import Conditions
 from xbench.wording.conditions import name_extent, show_value
@@ -81,9 +81,13 @@ def fastest(results: Results, brief: bool = False) -> str:
     if others:
         said = f"At {where}, {some([first, *others])} are the fastest, and no difference is shown between them"
     if times:
-        certain = "" if brief else f" ({CONFIDENCE:.0%} interval {span(times)}, {times.launches} launches)"
+        certain = "" if brief else f" ({CONFIDENCE:.0%} interval {span(times)}, {_launches(times)})"
         said += f": {f'{first} is ' if others else ''}{bare(times)} times as fast as {other}{certain}"
     return f"{said}.{ending}"
+
+
+def _launches(times: Estimate) -> str:
+    return f"{times.launches} launch{'' if times.launches == 1 else 'es'}"
 
 
 def _next(results: Results, place: Conditions, leaders: list[str]) -> str:
@@ -130,9 +134,9 @@ def _least(results: Results, place: Conditions, metric: str) -> str:
     if len(figures) == 1:
         return f"At {where}, {first} {verb} {own}{'' if 'memory' in thing else f' {thing}'}."
     if len(alike) == len(figures):
-        return (
-            f"At {where}, the {thing} of all arms {'is' if 'memory' in thing else 'are'} the same to within 1 %: {own}."
-        )
+        whose = "all arms" if len(figures) == len(results.arms) else f"all {len(figures)} arms that have a figure"
+        verb = "is" if "memory" in thing else "are"
+        return f"At {where}, the {thing} of {whose} {verb} the same to within 1 %: {own}."
     other = results.against if results.against in figures and results.against not in alike else last
     times = results.ratio(place, other, metric, first)
     more = f"{other} {verb} {multiple(times)} times as much" if times else f"{other} {verb} more"
@@ -163,19 +167,19 @@ def choice(results: Results) -> str:
 
 def _by_worth(results: Results, front: Front) -> str:
     """The steps of the front from the best downwards: what is reached, at which cost."""
-    steps = list(reversed(front.best))[:STEPS]
+    steps, where = list(reversed(front.best))[:STEPS], describe(front.place, results)
     task = SHORT.get(front.task) or METRICS[front.task].label
     named = [
         f"{point.arm}{'' if point.decided else ' (still rising)'} reaches {show_number(point.worth.value, 3)} % at "
         f"{show_cost(front.metric, point.cost.value)}"
         for point in steps
     ]
+    of = " of the models with a published accuracy," if front.task == PUBLISHED else ""
     if len(steps) == 1:
-        reached = named[0].removeprefix(f"{steps[0].arm} ")
-        return (
-            f"At {describe(front.place, results)}, choose {steps[0].arm}: it {reached}, and no arm is better in both."
-        )
-    return f"At {describe(front.place, results)}, choose by what {task} is worth to you: {'; '.join(named)}."
+        reached = named[0].removeprefix(f"{steps[0].arm} ").removeprefix("(still rising) ")
+        rising = "" if steps[0].decided else ", still rising"
+        return f"At {where},{of} choose {steps[0].arm}{rising}: it {reached}, and no other is better in both."
+    return f"At {where},{of} choose by what {task} is worth to you: {'; '.join(named)}."
 
 
 def _by_size(results: Results, sweep: Sweep) -> str:
@@ -191,7 +195,8 @@ def _by_size(results: Results, sweep: Sweep) -> str:
         parts.append(f"{_or(names)} at {sizes(places) if len(places) <= NAMED else _range(places)}")
     beside = describe_beside(sweep, results)
     parts[-1] += f" ({beside})" if beside else ""
-    return f"Choose {', '.join(parts)}; what each can learn was not measured here."
+    learnt = any(METRICS[name].how == "trained" for name in results.metrics)
+    return f"Choose {', '.join(parts)}{'' if learnt else '; what each can learn was not measured here'}."
 
 
 def _chosen(results: Results, place: Conditions, arms: list[str]) -> tuple[str, ...]:
