@@ -53,9 +53,8 @@ def test_published_accuracies_make_a_front_too():
     assert (front.task, [point.arm for point in front.best]) == (PUBLISHED, ["identity", "xfa"])
     assert {point.arm: point.dominated_by for point in front.points}["mhsa"] == "xfa"
     (choice,) = [said for said in headline(results(*records, worth)) if "choose" in said]
-    assert choice.startswith(
-        "At 1024 px, of the models with a published accuracy, choose by what published top-1 accuracy is worth to you: xfa reaches 75.0 % at "
-    )
+    assert choice.startswith("At 1024 px, of the models with a published accuracy, choose by what published top-1 ")
+    assert "xfa reaches 75.0 % at " in choice
 
 
 def test_tables_are_sorted_and_have_both_guesses_among_the_arms():
