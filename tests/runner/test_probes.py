@@ -21,7 +21,8 @@ def test_recall_from_the_command_line(tmp_path, monkeypatch):
     code, out, err = run_here([*ASKED, "--out", "run"], monkeypatch)
     assert code == 0, err
     assert "Recall, right answers · N = 16 · layers of XFormer-xxs alone" in out
-    assert "still rising when training was stopped, so no verdict" in " ".join(out.split())
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "still rising when training was stopped, so no verdict" in report
     assert "identity · recall · seed 0" in err
     records = read(tmp_path)
     found = {(r["case"]["arm"], r["launch"]): r["detail"] for r in records if r["metric"] == "recall"}

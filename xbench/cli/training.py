@@ -122,7 +122,7 @@ def train(
     keep_heap()
     folder = out or Path("results", "runs", f"{time.strftime('%Y%m%d-%H%M%S')}-train")
     first = os.environ.get("RANK", "0") == "0"
-    if first:
+    if first and (folder / CARD).exists():
         check_target(folder / CARD)
     with _Bar() if first else nullcontext() as bar:
         try:

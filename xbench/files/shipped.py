@@ -28,6 +28,8 @@ def find(kind: Path, given: Path) -> Path:
     known = names(kind)
     if str(given) in known:
         return next(path for path in (kind / f"{given}.toml", kind / given) if path.exists())
+    if given.exists():
+        return given  # whoever reads it says what it is
     close = get_close_matches(str(given), known, n=3, cutoff=0.4)
     hint = f" Closest: {', '.join(close)}." if close else ""
     raise UserError(f"there is neither a file {given} here nor one that comes with xbench.{hint} All: xbench list.")

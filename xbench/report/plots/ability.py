@@ -15,7 +15,7 @@ from xbench.metrics.definitions import METRICS
 from xbench.report.plots.panels import DARK, GREY, error, plain, set_log
 from xbench.report.text.ability import name_cost
 from xbench.study.conditions import Conditions
-from xbench.wording.conditions import conditions_line
+from xbench.wording.conditions import conditions_line, in_words
 
 ROW = 0.24  # inches of an arm
 SHADES = ("#08306B", "#2171B5", "#6BAED6", "#C6DBEF")  # few pairs to many
@@ -161,7 +161,7 @@ def _draw(results: Results, axes: Axes, front: Front) -> None:
     costs = [point.cost.value / scale for point in front.points]
     set_log(axes, "x", (min(costs), max(costs) if max(costs) > min(costs) else 2 * min(costs)))
     unit = {"time": "ms", "memory": "MiB"}.get(name_cost(front.metric), prefix)
-    axes.set_xlabel(f"{name_cost(front.metric)}{f' [{unit}]' if unit else ''}, {front.place.show_extent()}")
+    axes.set_xlabel(f"{name_cost(front.metric)}{f' [{unit}]' if unit else ''}, {in_words(front.place)['extent']}")
     axes.set_ylabel(f"{METRICS[front.task].label} [%]")
     axes.grid(color="#EEEEEE", linewidth=0.6)
     axes.set_axisbelow(True)
