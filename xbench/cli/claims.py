@@ -58,7 +58,7 @@ def claims(
     allowed = limits.checked()
     if markdown is not None:
         check_target(markdown, force=force)
-    file = shipped.find(shipped.CLAIMS, given_file(file))
+    named, file = file, shipped.find(shipped.CLAIMS, given_file(file))
     said = load_claims(file)
     allow([arm for claim in said for trial in claim.test for arm in trial.arms], file, trust)
     sources = read_evidence([given_name(name) for name in source or ["results/reports"]])
@@ -73,7 +73,7 @@ def claims(
     else:
         show_claims(replayed, output())
     if markdown is not None:
-        write_file(markdown, claims_page(replayed, f"The claims of {file}, replayed", command_line()))
+        write_file(markdown, claims_page(replayed, f"The claims of {named}, replayed", command_line()))
 
 
 def _measure(studies: "list[Study]", out: Path, limits: "RunLimits") -> "list[Evidence]":
