@@ -14,7 +14,7 @@ def given(tmp_path, monkeypatch, text, *words):
     below = tmp_path / "below"
     below.mkdir(exist_ok=True)
     monkeypatch.chdir(below)
-    return with_defaults(words, OPTIONS)[0]
+    return with_defaults(words, lambda: OPTIONS)[0]
 
 
 def test_what_is_typed_goes_before_the_verbs_own_and_that_before_the_projects(tmp_path, monkeypatch):

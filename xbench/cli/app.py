@@ -81,8 +81,16 @@ def _add_defaults() -> None:
     """Puts the project's defaults into the command line, where a report finds them too; and says what they are."""
     if "_XBENCH_COMPLETE" in os.environ:
         return
+    words, said = with_defaults(sys.argv[1:], _options)
+    sys.argv[1:] = words
+    if said:
+        progress().print(f"Defaults of {said}", style="dim", soft_wrap=True, highlight=False)
+
+
+def _options() -> dict[str, dict[str, Takes]]:
+    """By verb the names of its options, and how many values each takes."""
     commands = getattr(typer.main.get_command(app), "commands", {})
-    options = {
+    return {
         verb: {
             name.removeprefix("--"): _takes(option)
             for option in command.params
@@ -91,10 +99,6 @@ def _add_defaults() -> None:
         }
         for verb, command in commands.items()
     }
-    words, said = with_defaults(sys.argv[1:], options)
-    sys.argv[1:] = words
-    if said:
-        progress().print(f"Defaults of {said}", style="dim", soft_wrap=True, highlight=False)
 
 
 def _takes(option: Any) -> Takes:

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 DEFAULT_STUDY = Path("studies", "gate.toml")
 EFFECT, PERCENT = 5.0, 100.0
 
+Effect = Annotated[float, option(COMPARED, "The slow-down in percent that is allowed.", takes="PERCENT")]
+Intended = Annotated[Many, option(COMPARED, "Metrics that are meant to change.", takes="METRIC…")]
+Records = Annotated[
+    Path | None, option(OUTPUT, "Folder of the records. Default: new, in results/runs.", takes="FOLDER")
+]
+
 baseline_app = typer.Typer(help="Committed figures that check --baseline compares with.", no_args_is_help=True)
 app.add_typer(baseline_app, name="baseline")
 
@@ -59,13 +65,11 @@ def check(
             COMPARED, "With --against: the Python of that side, where it is to have other libraries.", takes="PYTHON"
         ),
     ] = None,
-    effect: Annotated[float, option(COMPARED, "The slow-down in percent that is allowed.", takes="PERCENT")] = EFFECT,
-    intended: Annotated[Many, option(COMPARED, "Metrics that are meant to change.", takes="METRIC…")] = None,
+    effect: Effect = EFFECT,
+    intended: Intended = None,
     *,
     limits: Limits,
-    out: Annotated[
-        Path | None, option(OUTPUT, "Folder of the records. Default: new, in results/runs.", takes="FOLDER")
-    ] = None,
+    out: Records = None,
     markdown: Annotated[
         Path | None, option(OUTPUT, "Also write the findings here, for a summary.", takes="FILE")
     ] = None,
@@ -85,20 +89,14 @@ def check(
 
         xbench check --baseline results/baselines/ci
     """
-    from xbench.metrics.definitions import METRICS
-
     if (against is None) == (baseline is None):
         raise UserError("name what to compare with: either --against COMMIT or --baseline FOLDER.")
     if baseline is not None and (study_file or python_against):
         raise UserError("a baseline has a study of its own; a study or --python-against goes with --against.")
-    for name in intended or []:
-        if name not in METRICS:
-            raise unknown_name("metric", name, METRICS)
+    _check_allowance(effect, intended)
     for path in filter(None, (markdown, junit, json_file)):
         if not path.parent.is_dir():
             raise UserError(f"cannot write {path}: there is no folder {path.parent}.")
-    if not 0 < effect <= PERCENT:
-        raise UserError(f"--effect is in percent, above 0 and at most 100, not {effect:g}.")
     check_targets((markdown, junit, json_file), force=force)
     bounds = limits.checked()
     named = shipped.find(shipped.STUDIES, given_file(study_file)) if study_file else None
@@ -134,13 +132,11 @@ def bisect(
     study_file: Annotated[
         Path | None, typer.Argument(help="What is measured. Default: studies/gate.toml.", metavar="STUDY")
     ] = None,
-    effect: Annotated[float, option(COMPARED, "The slow-down in percent that is allowed.", takes="PERCENT")] = EFFECT,
-    intended: Annotated[Many, option(COMPARED, "Metrics that are meant to change.", takes="METRIC…")] = None,
+    effect: Effect = EFFECT,
+    intended: Intended = None,
     *,
     limits: Limits,
-    out: Annotated[
-        Path | None, option(OUTPUT, "Folder of the records. Default: new, in results/runs.", takes="FOLDER")
-    ] = None,
+    out: Records = None,
     trust: Trust = False,
 ) -> None:
     """Finds the commit that made it worse, by halving what lies between a good and a bad one.
@@ -150,15 +146,10 @@ def bisect(
 
         xbench bisect v0.1 HEAD
     """
-    from xbench.metrics.definitions import METRICS
     from xbench.regression.bisect import bisect as search
     from xbench.report.check import show_bisection
 
-    for name in intended or []:
-        if name not in METRICS:
-            raise unknown_name("metric", name, METRICS)
-    if not 0 < effect <= PERCENT:
-        raise UserError(f"--effect is in percent, above 0 and at most 100, not {effect:g}.")
+    _check_allowance(effect, intended)
     bounds = limits.checked()
     study = shipped.find(shipped.STUDIES, given_file(study_file)) if study_file else _default_study()
     _allow(study, trust)
@@ -171,6 +162,17 @@ def bisect(
     show_bisection(found, output())
     if found.culprit is None:
         raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+def _check_allowance(effect: float, intended: Many) -> None:
+    """What may differ: metrics that there are, and a slow-down that is one."""
+    from xbench.metrics.definitions import METRICS
+
+    for name in intended or []:
+        if name not in METRICS:
+            raise unknown_name("metric", name, METRICS)
+    if not 0 < effect <= PERCENT:
+        raise UserError(f"--effect is in percent, above 0 and at most 100, not {effect:g}.")
 
 
 def _allow(study: Path, trusted: bool) -> None:

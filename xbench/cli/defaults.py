@@ -1,7 +1,7 @@
 """Defaults of a project: [tool.xbench] in the nearest pyproject.toml, and [tool.xbench.VERB] for one verb alone."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,19 +17,23 @@ ALLOWED = (
 Takes = Literal["nothing", "one", "many"]  # of values, after an option
 
 
-def with_defaults(words: Sequence[str], options: Mapping[str, Mapping[str, Takes]]) -> tuple[list[str], str]:
+def with_defaults(
+    words: Sequence[str], options_of: Callable[[], Mapping[str, Mapping[str, Takes]]]
+) -> tuple[list[str], str]:
     """The words of a command line with what the project sets and they do not; and what was added, in words.
 
     Args:
-        options: by verb the names of its options, and how many values each takes.
+        options_of: gives by verb the names of its options, and how many values each takes; asked only where a project
+            sets any.
 
     Raises:
         UserError: the file cannot be read, or sets what no verb has or may be set so.
     """
-    verb = words[0] if words else ""
-    file, table = _table(Path.cwd()) if verb in options and "--help" not in words else (None, {})
-    if file is None:
+    file, table = _table(Path.cwd()) if words and "--help" not in words else (None, {})
+    options = options_of() if file else {}
+    if file is None or words[0] not in options:
         return list(words), ""
+    verb = words[0]
     before, end, after = _apart(words)
     named = {word.partition("=")[0].removeprefix("--") for word in before if word.startswith("--")}
     added: list[str] = []

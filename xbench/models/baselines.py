@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xbench.errors import UserError
 
 if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
     from torch import nn
 
 # Named by the XFormer paper (arXiv 2207.07268), and MobileViTv2 for its separable self-attention (arXiv 2206.02680).
@@ -65,9 +66,8 @@ def build_baseline(
 def _create(name: str, size: tuple[int, int], **rest: Any) -> "nn.Module":
     """A model that fixes its input when it is built is built for this size; where it has no choice, for its own."""
     import timm
-    from timm.models import get_pretrained_cfg
 
-    config = get_pretrained_cfg(name)
+    config = config_of(name)
     fixed: dict[str, Any] = {"img_size": size} if config is not None and config.fixed_input_size else {}
     return timm.create_model(name, pretrained=False, **fixed, **rest)
 
@@ -97,16 +97,25 @@ def _show(size: tuple[int, int]) -> str:
 
 def own_size(name: str) -> tuple[int, int] | None:
     """(height, width) that the model is made for, as timm says; None where it does not."""
-    from timm.models import get_pretrained_cfg
-
-    try:
-        config = get_pretrained_cfg(name)
-    except RuntimeError as error:
-        raise UserError(f"timm has no weights called '{name}'.") from error
+    config = config_of(name)
     if config is None:
         return None
     _, height, width = config.input_size
     return height, width
+
+
+def config_of(name: str) -> "PretrainedCfg | None":
+    """What timm says of the weights that it would load, of a name with or without their tag; None where it has none.
+
+    Raises:
+        UserError: there are no weights of that tag.
+    """
+    from timm.models import get_pretrained_cfg
+
+    try:
+        return get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise UserError(f"timm has no weights called '{name}'.") from error
 
 
 def _nearest(name: str, img_size: tuple[int, int], end: Literal["below", "above"]) -> tuple[int, int] | None:

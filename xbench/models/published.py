@@ -5,6 +5,7 @@ from functools import cache
 from importlib.resources import files
 
 from xbench.errors import UserError
+from xbench.models.baselines import config_of
 
 SOURCE = "timm, results/results-imagenet.csv of 2025-10-30 (Apache-2.0): ImageNet-1k, single crop"
 
@@ -15,12 +16,7 @@ def published_top1(name: str, img_size: tuple[int, int]) -> tuple[float, str]:
     Raises:
         UserError: unknown name, or nothing is published for it at that size.
     """
-    from timm.models import get_pretrained_cfg
-
-    try:
-        config = get_pretrained_cfg(name)
-    except RuntimeError as error:
-        raise UserError(f"timm has no weights called '{name}'.") from error
+    config = config_of(name)
     bare = name.partition(".")[0]
     weights = f"{bare}.{config.tag}" if config is not None and config.tag else bare
     height, width = img_size

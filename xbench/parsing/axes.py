@@ -54,6 +54,11 @@ def show_img_size(img_size: Sequence[int]) -> str:
     return str(height) if height == width else f"{height}x{width}"
 
 
+def in_label(mode: str) -> str:
+    """What an arm's label has of its mode, behind the name: nothing for "eager"."""
+    return {"eager": "", "compile": " compiled"}.get(mode, f" {mode}")
+
+
 def grid_of(tokens: int) -> tuple[int, int]:
     """The most nearly square (rows, columns) with rows · columns = tokens: 4096 → (64, 64), 2048 → (32, 64)."""
     rows = next(n for n in range(math.isqrt(tokens), 0, -1) if tokens % n == 0)

@@ -4,7 +4,6 @@ A commit is held against GOOD, side by side in one run. Where that test cannot t
 which commits the culprit lies: a guess would send somebody to read the wrong change.
 """
 
-import subprocess
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from xbench.regression.against import code_of, compare_sides
 from xbench.regression.session import Session, gated
 from xbench.regression.slowdown import Verdict
 from xbench.regression.verdicts import SEVEREST, CellKey, CellVerdict, accept
-from xbench.regression.worktree import checked_out
+from xbench.regression.worktree import checked_out, commit_of, git
 from xbench.study.files import load_study
 from xbench.study.study import Study
 
@@ -82,7 +81,8 @@ def bisect(
                 found = [_undecided_if_lost(one, lost) for one in found if one.place in places]
             verdicts = {finding.verdict for finding in found}
             severest: Verdict = next((verdict for verdict in SEVEREST if verdict in verdicts), "INCONCLUSIVE")
-            return Step(commit, _subject(commit), severest, tuple(found))
+            subject = git("log", "-1", "--format=%s", commit, failing=f"cannot read {commit}")
+            return Step(commit, subject, severest, tuple(found))
 
         trying(commits[-1], len(commits))
         last = attempt(commits[-1], study)
@@ -135,28 +135,10 @@ def _narrowed(study: Study, places: Collection[CellKey]) -> Study:
 
 def _between(good: str, bad: str) -> list[str]:
     """The commits after the first up to the second, oldest first."""
-    ends = []
-    for ref in (good, bad):
-        found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-        if found is None:
-            raise UserError(f"there is no commit '{ref}' here; a shallow clone has to fetch it first.")
-        ends.append(found)
-    if _git("merge-base", "--is-ancestor", *ends) is None:
-        raise UserError(f"'{good}' is no ancestor of '{bad}': name the older commit first.")
-    listed = _git("rev-list", "--first-parent", "--reverse", f"{ends[0]}..{ends[1]}")
+    ends = [commit_of(ref) for ref in (good, bad)]
+    order = f"'{good}' is no ancestor of '{bad}': name the older commit first"
+    git("merge-base", "--is-ancestor", *ends, failing=order)
+    listed = git("rev-list", "--first-parent", "--reverse", f"{ends[0]}..{ends[1]}", failing="cannot list commits")
     if not listed:
         raise UserError(f"'{good}' and '{bad}' are one commit.")
     return listed.splitlines()
-
-
-def _subject(commit: str) -> str:
-    return _git("log", "-1", "--format=%s", commit) or ""
-
-
-def _git(*arguments: str) -> str | None:
-    """What git prints; None where it refuses."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, start_new_session=True)
-    except FileNotFoundError:
-        raise UserError("git is not installed.") from None
-    return done.stdout.strip() if done.returncode == 0 else None

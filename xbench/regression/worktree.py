@@ -46,16 +46,15 @@ def checked_out(ref: str, code: Code, case: dict[str, Any], python: str | None =
         UserError: no git repository or no such commit; nothing that is measured lies in the user's checkout, or a part
             of it does not come from where it should; or that commit's worker understands other requests.
     """
-    top = Path(_git("rev-parse", "--show-toplevel", failing="--against needs a git repository to stand in")).resolve()
-    missing = f"there is no commit '{ref}' here; a shallow clone has to fetch it first"
-    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", failing=missing)
+    top = Path(git("rev-parse", "--show-toplevel", failing="--against needs a git repository to stand in")).resolve()
+    commit = commit_of(ref)
     here = _probe(Checkout("", "", os.getcwd(), (), sys.executable), code, case)
     roots = _own_roots(top, code, here["origins"])
     with scratch(lambda folder: _forget(top, folder / WORKTREE)) as place:
         worktree = place / WORKTREE
         with held():
             _forget_lost(top)
-            _git("worktree", "add", "--detach", "--quiet", str(worktree), commit, failing=f"cannot check out '{ref}'")
+            git("worktree", "add", "--detach", "--quiet", str(worktree), commit, failing=f"cannot check out '{ref}'")
         folder = worktree / Path.cwd().resolve().relative_to(top)
         folder.mkdir(parents=True, exist_ok=True)
         path = tuple(dict.fromkeys(str(worktree / root.relative_to(top)) for root in roots.values()))
@@ -76,14 +75,29 @@ def _forget(top: Path, worktree: Path) -> None:
 
 def _forget_lost(top: Path) -> None:
     """The same of ours that the repository still lists and whose folder somebody has deleted."""
-    listed = _git("worktree", "list", "--porcelain", failing="cannot list worktrees")
+    listed = git("worktree", "list", "--porcelain", failing="cannot list worktrees")
     for line in listed.splitlines():
         place = Path(line.removeprefix("worktree "))
         if place.name == WORKTREE and place.parent.name.startswith(PREFIX) and not place.exists():
             _forget(top, place)
 
 
-def _git(*arguments: str, failing: str) -> str:
+def commit_of(ref: str) -> str:
+    """The hash of what git understands as a commit.
+
+    Raises:
+        UserError: there is none.
+    """
+    missing = f"there is no commit '{ref}' here; a shallow clone has to fetch it first"
+    return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", failing=missing)
+
+
+def git(*arguments: str, failing: str) -> str:
+    """What git prints.
+
+    Raises:
+        UserError: it is not installed, or refuses; the message begins with ``failing``.
+    """
     try:
         # In a session of its own, so that an interrupt from the keyboard does not end it half way.
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, start_new_session=True)

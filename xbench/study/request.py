@@ -24,6 +24,7 @@ from xbench.parsing.axes import (
     OWN,
     OWN_SIZE,
     TASKS,
+    in_label,
     listed,
     one_of,
     parse_img_size,
@@ -333,8 +334,7 @@ def _arms(request: StudyRequest) -> tuple[Arm, ...]:
     specs = [str(parse_attention(text)) for text in request.attn]
     arms: list[Arm] = []
     for policy, mode in product(unique(request.policy) or (TUNED,), unique(request.mode) or ("eager",)):
-        suffix = {"eager": "", "compile": " compiled"}.get(mode, f" {mode}")
-        suffix += f" {policy}" if policy != TUNED else ""
+        suffix = in_label(mode) + (f" {policy}" if policy != TUNED else "")
         for spec in specs:
             arms.append(_named(Arm("", attn=spec, mode=mode, policy=policy), spec, suffix, request, arms))
         for name in request.model:

@@ -16,6 +16,7 @@ from xbench.errors import UserError
 from xbench.files.run_folders import LEDGER, REPORT
 from xbench.files.writing import check_target, write_file
 from xbench.records.ledger import read_records
+from xbench.records.record import Record
 from xbench.report.history import changes_grid, draw, drawn_series
 from xbench.report.page.page import TEMPLATES, policy_of, source
 from xbench.report.plots.catalogue import drawn
@@ -40,15 +41,16 @@ def write_index(folders: Sequence[str | Path], out: Path, *, force: bool = False
     if not runs:
         raise UserError(f"there are no runs in {', '.join(map(str, folders))}.")
     runs = sorted({run.path.resolve(): run for run in runs}.values(), key=lambda run: run.when, reverse=True)
-    series = histories(read_records([run.path / LEDGER for run in runs if not run.problem]))
+    records = {run.path: read_records([run.path / LEDGER]) for run in runs if not run.problem}
+    series = histories([record for own in records.values() for record in own])
     found = changes(series)
     pictures = {
         metric: draw(own, [one for one in found if one.series.metric == metric])
         for metric, own in drawn_series(series).items()
     }
-    scripts = [source(name) for name in ("tables.js", "index.js")]
+    scripts = [source(name) for name in ("nodes.js", "tables.js", "index.js")]
     text = TEMPLATES.get_template("index.html").render(
-        runs=[_row(run, out.parent) for run in runs],
+        runs=[_row(run, records.get(run.path, []), out.parent) for run in runs],
         changes=changes_grid(found) if found else None,
         pictures=[(metric.replace("_", " "), _address(figure, metric)) for metric, figure in pictures.items()],
         scripts=[Markup(script) for script in scripts],
@@ -59,7 +61,7 @@ def write_index(folders: Sequence[str | Path], out: Path, *, force: bool = False
     return len(runs)
 
 
-def _row(run: RunInfo, beside: Path) -> dict[str, Any]:
+def _row(run: RunInfo, records: list[Record], beside: Path) -> dict[str, Any]:
     report = run.path / REPORT
     target = report if report.is_file() else run.path
     return {
@@ -68,7 +70,7 @@ def _row(run: RunInfo, beside: Path) -> dict[str, Any]:
         "when": f"{run.when.astimezone():%Y-%m-%d %H:%M}",
         "commit": run.commit,
         "question": run.question or run.study,
-        "said": _said(run),
+        "said": _said(records),
         "sizes": ", ".join(run.sizes),
         "figures": f"{run.ok}, {run.failed} failed" if run.failed else str(run.ok),
         "launches": str(run.launches or "–"),
@@ -78,11 +80,9 @@ def _row(run: RunInfo, beside: Path) -> dict[str, Any]:
     }
 
 
-def _said(run: RunInfo) -> str:
-    """Its answer, in brief."""
-    if run.problem:
-        return ""
-    results = Results(newest(read_records([run.path / LEDGER])))
+def _said(records: list[Record]) -> str:
+    """The answer of a run, in brief."""
+    results = Results(newest(records))
     return fastest(results, brief=True) or next(iter(headline(results)), "")
 
 

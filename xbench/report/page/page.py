@@ -73,7 +73,7 @@ TEMPLATES = Environment(
 )
 # plotly.js by Plotly, Inc. (MIT): npm's plotly.js-basic-dist-min, the bundle with lines and bars alone. It has a fourth
 # of the whole's size, and takes a browser a tenth of the time to load.
-SCRIPTS = ("plotly-basic.min.js", "charts.js", "tables.js", "page.js")
+SCRIPTS = ("plotly-basic.min.js", "nodes.js", "charts.js", "tables.js", "page.js")
 TEMPLATES.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
 
 

@@ -63,6 +63,11 @@ class Panel:
     axis: str | None
 
     @property
+    def ends(self) -> tuple[Conditions, ...]:
+        """The first place and the last; one where there is only one."""
+        return (self.places[0], *self.places[1:][-1:])
+
+    @property
     def label(self) -> str:
         """Of the x axis."""
         if self.axis == "extent" and self.places[0].alone:
@@ -219,12 +224,17 @@ def line_style(arms: Sequence[str], arm: str) -> dict[str, Any]:
     }
 
 
-def swatches(results: Results, names: Mapping[str, str] = MappingProxyType({})) -> tuple[list[Any], list[str]]:
-    """The lines and names of a legend: of each featured arm, as ``names`` has it, and one for all others."""
-    colourful = featured(results)
-    lines = [legend_line(colourful, arm) for arm in colourful]
-    said = [names.get(arm, arm) for arm in colourful]
-    if others := len(results.arms) - len(colourful):
+def swatches(
+    results: Results, names: Mapping[str, str] = MappingProxyType({}), arms: Sequence[str] | None = None
+) -> tuple[list[Any], list[str]]:
+    """The lines and names of a legend of these arms, or of all: one for each that is featured, as ``names`` has it, and
+    one for all others.
+    """
+    shown = results.arms if arms is None else arms
+    coloured = [arm for arm in featured(results) if arm in shown]
+    lines = [legend_line(featured(results), arm) for arm in coloured]
+    said = [names.get(arm, arm) for arm in coloured]
+    if others := len(shown) - len(coloured):
         lines.append(Line2D([], [], color=FAINT, linewidth=1.2))
         said.append("1 other" if others == 1 else f"{others} others")
     return lines, said

@@ -107,7 +107,7 @@ def _stacked(
         return None
     arms = [arm for arm in results.arms if any(parts_of(place, arm) for place in places)]
     if len(arms) > MANY:  # the least share of the attention first, and the ends of every sweep
-        places = [place for panel in make_panels(places) for place in (panel.places[0], *panel.places[1:][-1:])]
+        places = [place for panel in make_panels(places) for place in panel.ends]
         first = {arm: next((part.value for _, part in parts_of(places[-1], arm)), math.inf) for arm in arms}
         arms = sorted(arms, key=lambda arm: first[arm])
     size = bars_size(arms, width=5.0 if behind and len(arms) <= MANY else 4.4)
@@ -167,12 +167,9 @@ def roofline(results: Results) -> Figure | None:
         axes.set_xlabel("MACs per byte of the operations' traffic")
         axes.set_ylabel("GMACs/s" if i % across(len(drawn)) == 0 else "")
     mark_void(results, drawn)
-    found_lines, names = swatches(results)
-    lines = [
-        (line, name) for line, name in zip(found_lines, names, strict=True) if name in arms or name not in results.arms
-    ]
+    lines, names = swatches(results, arms=arms)
     roof = "roof: what the machine does in a large matrix product and a large copy"
-    add_legend(figure, [*(line for line, _ in lines), Line2D([], [], color=GREY)], [*(name for _, name in lines), roof])
+    add_legend(figure, [*lines, Line2D([], [], color=GREY)], [*names, roof])
     return figure
 
 

@@ -1,7 +1,6 @@
 """Speed against the reference arm: lines along a condition, bars under one; of many arms, sorted dots."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -52,7 +51,7 @@ def speed(results: Results) -> Figure | None:
     panels = make_panels(places)
     many = len(results.arms) > MANY
     if many:
-        chosen = [place for panel in panels for place in (panel.places if len(panel.places) <= ALL else _ends(panel))]
+        chosen = [place for panel in panels for place in (panel.places if len(panel.places) <= ALL else panel.ends)]
         panels = [Panel((place,), None) for place in chosen]
     lines = any(panel.axis for panel in panels)
     share = "x" if many else "y" if lines else "xy"
@@ -87,16 +86,10 @@ def speed(results: Results) -> Figure | None:
     if lines:
         band = [Patch(color=BAND)] if controls else []
         labels = {arm: f"{arm} ({'; '.join(own)})" for arm, own in notes.items() if own}
-        pairs = zip(*swatches(results, labels), strict=True)
-        told = [(line, name) for line, name in pairs if name != results.against]
-        handles = [*(line for line, _ in told), *band]
+        handles, names = swatches(results, labels, others)
         itself = [f"{results.against} against itself (control)"] * len(band)
-        add_legend(figure, handles, [*(name for _, name in told), *itself])
+        add_legend(figure, [*handles, *band], [*names, *itself])
     return figure
-
-
-def _ends(panel: Panel) -> Sequence[Conditions]:
-    return panel.places[0], panel.places[-1]
 
 
 def _sorted(results: Results, place: Conditions, arms: list[str]) -> list[str]:

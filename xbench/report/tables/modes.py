@@ -2,6 +2,7 @@
 
 from xbench.analysis.results import Results
 from xbench.metrics.definitions import METRICS, PUBLISHED
+from xbench.parsing.axes import in_label
 from xbench.report.tables.grids import Grid
 from xbench.statistics.estimates import Estimate
 from xbench.statistics.verdicts import verdict
@@ -50,19 +51,15 @@ def _grid(results: Results, place: Conditions, modes: list[str]) -> Grid:
 
 def _model(results: Results, arm: str) -> str:
     """Its name without the mode, but with the policy where it is not the usual one."""
-    mode = results.cases[arm]["mode"]
-    suffix = {"eager": "", "compile": " compiled"}.get(mode, f" {mode}")
-    policy = results.cases[arm]["policy"]
-    behind = f" {policy}" if arm.endswith(f" {policy}") else ""
-    return arm.removesuffix(behind).removesuffix(suffix) + behind
+    case = results.cases[arm]
+    policy = f" {case['policy']}" if arm.endswith(f" {case['policy']}") else ""
+    return arm.removesuffix(policy).removesuffix(in_label(case["mode"])) + policy
 
 
 def _known(results: Results, place: Conditions, arms: dict[str, str], name: str) -> Estimate | None:
     """What is known of the model in any mode; its memory in eager mode alone, in which torch sees all of it."""
-    own = (
-        [arms["eager"]] if name == "peak_memory" and "eager" in arms else [] if name == "peak_memory" else arms.values()
-    )
-    return next((figure for arm in own if (figure := _figure(results, place, arm, name))), None)
+    modes = [mode for mode in arms if mode == "eager" or name != "peak_memory"]
+    return next((figure for mode in modes if (figure := _figure(results, place, arms[mode], name))), None)
 
 
 def _figure(results: Results, place: Conditions, arm: str, metric: str) -> Estimate | None:

@@ -4,17 +4,7 @@
    Every run is a block of JSON beside its words; page_data.py says what is in it. Names come from anywhere, so nodes
    are made by `make`, never from markup. */
 
-// Nodes and texts
-
-function make(tag, attributes, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes ?? {})) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
+// Texts, colours and controls
 
 /** A text as plotly must be given it, which reads tags and entities. */
 const literal = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
